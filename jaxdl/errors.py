@@ -2,7 +2,11 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import chex
+import jax
+import jax.numpy as jnp
 
 T = TypeVar("T")
 
@@ -24,3 +28,43 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise unknown_name(kind, name, table)
     return table[name]
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether the value is known now, so that a check may look at it."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def floating(name: str, value: Any) -> jax.Array:
+    """`value` as an array, if its dtype is real floating.
+
+    Raises:
+        TypeError: for integers, booleans and complex numbers, quoting the dtype.
+    """
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} must be floating-point; got dtype {array.dtype} with shape {array.shape}. "
+            f"Convert it first, for example {name}.astype(jnp.float32)."
+        )
+    return array
+
+
+def within(name: str, value: Any, valid: bool, expected: str) -> None:
+    """Complain unless `valid`.
+
+    Raises:
+        ValueError: that `name` must be `expected`, quoting the value.
+    """
+    if not valid:
+        raise ValueError(f"{name} must be {expected}; got {value}.")
+
+
+def shaped(name: str, array: Any, shape: tuple, hint: str = "") -> None:
+    """Assert a shape; `None` in `shape` stands for any size.
+
+    Raises:
+        ValueError: quoting the name, both shapes, and the hint: what to do.
+    """
+    message = f"{name}: {hint}" if hint else name
+    chex.assert_shape(array, shape, custom_message=message, exception_type=ValueError)

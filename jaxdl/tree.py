@@ -1,5 +1,7 @@
 """Arithmetic on pytrees: parameters, gradients and updates are vectors with structure."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +31,7 @@ def zeros_like(a: PyTree) -> PyTree:
 def dot(a: PyTree, b: PyTree) -> Array:
     """Inner product Σ aᵢ bᵢ over all leaves; the first argument is conjugated if complex."""
     products = jax.tree.leaves(jax.tree.map(jnp.vdot, a, b))
-    return sum(products[1:], start=products[0]) if products else jnp.zeros(())
+    return functools.reduce(jnp.add, products) if products else jnp.zeros(())
 
 
 def squared_norm(a: PyTree) -> Array:
