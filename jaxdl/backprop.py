@@ -88,9 +88,10 @@ def with_custom_vjp(layer: Layer) -> Callable[..., Array]:
         instead of differentiating `layer.forward`.
     """
 
-    @jax.custom_vjp
-    def apply(params, x, key):
+    def call(params, x, key=None):
         return layer.forward(params, x, key)[0]
+
+    apply = jax.custom_vjp(call)
 
     def forward(params, x, key):
         y, residuals = layer.forward(params, x, key)
@@ -101,4 +102,4 @@ def with_custom_vjp(layer: Layer) -> Callable[..., Array]:
         return dparams, dx, None
 
     apply.defvjp(forward, backward)
-    return lambda params, x, key=None: apply(params, x, key)
+    return apply

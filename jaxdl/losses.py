@@ -245,11 +245,9 @@ def frobenius_norm(w: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.sqrt(jnp.square(w).sum())
 
 
-def _sum_over(f: Callable[[Array], Array], params: Params, mask: PyTree) -> Array:
-    terms = [
-        f(w) for w, on in zip(jax.tree.leaves(params), jax.tree.leaves(mask), strict=True) if on
-    ]
-    return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
+def _sum_over(f: Callable[[Array], Array], params: Params, mask: PyTree) -> Any:
+    leaves = zip(jax.tree.leaves(params), jax.tree.leaves(mask), strict=True)
+    return sum(f(w) for w, on in leaves if on)
 
 
 def penalty(
@@ -267,14 +265,12 @@ def penalty(
     Source: notes, "Regularization".
     """
     mask = penalized_leaves(params, penalize)
-    terms = []
+    total: Any = 0.0
     if not is_off(l2):
-        terms.append(
-            l2 / (2 * total_weight) * _sum_over(lambda w: jnp.square(w).sum(), params, mask)
-        )
+        total += l2 / (2 * total_weight) * _sum_over(lambda w: jnp.square(w).sum(), params, mask)
     if not is_off(l1):
-        terms.append(l1 / total_weight * _sum_over(lambda w: jnp.abs(w).sum(), params, mask))
-    return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
+        total += l1 / total_weight * _sum_over(lambda w: jnp.abs(w).sum(), params, mask)
+    return total
 
 
 def example_weights(weights: Array | None, outputs: Array) -> tuple[Array, Array]:
@@ -345,9 +341,10 @@ def objective(
     return cost
 
 
-def _apply_function(model: Any) -> Callable[[Params, Array, Key | None], Array]:
-    if hasattr(model, "forward"):
-        return lambda params, x, key: model.forward(params, x, key)[0]
-    if not callable(model):
-        raise TypeError(f"A model is a Layer or a function (params, x, key); got {model!r}.")
-    return model
+def _apply_function(model: Any) -> Callable[..., Array]:
+    forward = getattr(model, "forward", None)
+    if forward is not None:
+        return lambda params, x, key: forward(params, x, key)[0]
+    if callable(model):
+        return model
+    raise TypeError(f"A model is a Layer or a function (params, x, key); got {model!r}.")
