@@ -1,0 +1,38 @@
+"""Real and generated data, splits, scaling and mini-batches."""
+
+from jaxdl.data.batches import epoch_indices, n_batches
+from jaxdl.data.check import check, check_finite, check_labels
+from jaxdl.data.dataset import Data, Dataset, as_dataset, column, take
+from jaxdl.data.mnist import mnist10k, read_idx
+from jaxdl.data.scaling import AffineState, Scaler, WhitenState, min_max, standardize, whiten
+from jaxdl.data.sources import circles, flower, load, moons, names
+from jaxdl.data.split import Split, part_counts, split
+
+__all__ = [
+    "AffineState",
+    "Data",
+    "Dataset",
+    "Scaler",
+    "Split",
+    "WhitenState",
+    "as_dataset",
+    "check",
+    "check_finite",
+    "check_labels",
+    "circles",
+    "column",
+    "epoch_indices",
+    "flower",
+    "load",
+    "min_max",
+    "mnist10k",
+    "moons",
+    "n_batches",
+    "names",
+    "part_counts",
+    "read_idx",
+    "split",
+    "standardize",
+    "take",
+    "whiten",
+]
