@@ -1,0 +1,13 @@
+"""The development corpus: gradients written by hand, right ones and wrong ones, with their causes."""
+
+import importlib
+
+from .case import Case
+
+FAMILIES = ("regression", "mlp", "controls")
+
+
+def cases() -> list[Case]:
+    """Every case, in a fixed order."""
+    modules = (importlib.import_module(f".{name}", __package__) for name in FAMILIES)
+    return [case for module in modules for case in module.CASES]

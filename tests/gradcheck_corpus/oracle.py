@@ -1,0 +1,51 @@
+"""Independent truth: `jax.grad` in float64 at the given point and at random ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .case import Case
+
+
+def _is_float(leaf) -> bool:
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, np.floating)
+
+
+def upcast(tree):
+    """Every floating array as float64; integers and keys as they are."""
+    return jax.tree.map(lambda v: v.astype(np.float64) if _is_float(v) else v, tree)
+
+
+def points(case: Case, count: int):
+    """The given parameters, then `count` perturbed ones."""
+    params = upcast(case.params)
+    yield params
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        yield jax.tree.map(
+            lambda v, rng=rng: v + 0.3 * rng.normal(size=np.shape(v)) if _is_float(v) else v,
+            params,
+        )
+
+
+def disagreements(case: Case, count: int) -> list[float]:
+    """The largest relative difference of the hand gradient from `jax.grad`, per point."""
+    with jax.enable_x64(True):
+        args = jax.tree.map(
+            lambda v: jnp.asarray(v) if isinstance(v, np.ndarray) else v, upcast(case.args)
+        )
+        true = jax.jit(jax.grad(case.reference or case.loss))
+        found = []
+        for params in points(case, count):
+            params = jax.tree.map(jnp.asarray, params)
+            a = jax.tree.leaves(case.grad(params, *args))
+            b = jax.tree.leaves(true(params, *args))
+            found.append(max(map(_relative, a, b)))
+        return found
+
+
+def _relative(a, b) -> float:
+    if np.shape(a) != np.shape(b):
+        return float("inf")
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-3)) if a.size else 0.0
