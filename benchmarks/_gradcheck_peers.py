@@ -16,7 +16,7 @@ def upcast(tree):
     """Floating arrays as float64, on the device; integers and keys as they are."""
 
     def up(leaf):
-        floating = hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, np.floating)
+        floating = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, np.floating)
         if floating:
             return jnp.asarray(leaf, jnp.float64)
         return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
@@ -34,8 +34,7 @@ def flat_problem(case) -> tuple[Callable, Callable, np.ndarray]:
 
     def unravel(vector):
         parts = (
-            part.reshape(shape)
-            for part, shape in zip(jnp.split(vector, cuts), shapes, strict=True)
+            part.reshape(shape) for part, shape in zip(jnp.split(vector, cuts), shapes, strict=True)
         )
         return jax.tree.unflatten(treedef, list(parts))
 

@@ -40,7 +40,7 @@ def measure(case, dtype=None) -> dict:
     with jax.enable_x64(dtype is None):
         start = time.perf_counter()
         try:
-            report = gradcheck.check(
+            report = gradcheck.check(  # pyright: ignore
                 case.loss, case.grad, case.params, *case.args, **case.check_options()
             )
         except Exception as error:
@@ -237,10 +237,13 @@ def show_misses(found: Sequence[dict], console) -> None:
         return
     table = Table(title=f"Misses ({len(found)})", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("what", "precision", "case", "said", "truth"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", max_width=34)
+    rows: dict[tuple, list[str]] = {}
     for miss in sorted(found, key=lambda m: (m["kind"], m["name"])):
         said, truth = ", ".join(miss["said"]), ", ".join(miss["truth"]) or "correct"
-        table.add_row(miss["kind"], miss["precision"], miss["name"], said, truth)
+        rows.setdefault((miss["kind"], miss["name"], said, truth), []).append(miss["precision"])
+    for (kind, name, said, truth), precisions in rows.items():
+        table.add_row(kind, " ".join(precisions), name, said, truth)
     console.print(table)
 
 
@@ -294,7 +297,7 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--family", default="", help="only families whose name contains this")
     parser.add_argument("--limit", type=int, default=0, help="at most so many cases")
     parser.add_argument("--no-peers", action="store_true", help="leave out jax, chex and torch")

@@ -58,5 +58,7 @@ def test_every_family_has_mutants_and_controls():
 def test_gradients_use_no_autodiff():
     for path in pathlib.Path(gradcheck_corpus.__file__).parent.glob("*.py"):
         text = path.read_text()
-        used = [word for word in ("jax.grad(", "jax.vjp(", "jax.jvp(", "value_and_grad") if word in text]
+        used = [
+            word for word in ("jax.grad(", "jax.vjp(", "jax.jvp(", "value_and_grad") if word in text
+        ]
         assert path.name == "oracle.py" or not used, (path.name, used)

@@ -1,4 +1,4 @@
-"""The development corpus: gradients written by hand, right ones and wrong ones, with their causes."""
+"""The development corpus: hand-written gradients, right and wrong, with the causes."""
 
 import importlib
 

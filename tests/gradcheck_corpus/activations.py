@@ -1,4 +1,4 @@
-"""Activations in NumPy beside their derivatives g'(z), and the same functions of jax for the loss."""
+"""Activations in NumPy beside their derivatives, and the same functions of jax for losses."""
 
 import math
 

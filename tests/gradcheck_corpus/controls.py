@@ -1,4 +1,4 @@
-"""Correct gradients that careless checkers reject: kinks, ties, big logits, odd dtypes, odd trees."""
+"""Correct gradients that careless checkers reject: kinks, ties, big logits, odd dtypes, trees."""
 
 import collections
 import functools
@@ -42,7 +42,7 @@ def networks():
         found.append(control(f"float32-{act}", "numpy rows", loss_of(net), gradient_of(net),
                              single(params), single(x), y, batch=(0, 1)))  # fmt: skip
         found.append(control(f"int32-labels-{act}", "numpy rows", loss_of(net), gradient_of(net),
-                             single(params), single(x), y.astype(np.int32), batch=(0, 1)))  # fmt: skip
+                             single(params), single(x), np.int32(y), batch=(0, 1)))  # fmt: skip
     return found
 
 
@@ -259,7 +259,7 @@ def cross_entropies():
             found.append(control(f"{loss.__name__}-{size:.0f}", "numpy rows", loss, bce_grad,
                                  v, x, t, batch=(0, 1)))  # fmt: skip
             found.append(control(f"{loss.__name__}-{size:.0f}-float32", "numpy rows", loss,
-                                 bce_grad, single(v), single(x), single(t), batch=(0, 1)))  # fmt: skip
+                                 bce_grad, *single((v, x, t)), batch=(0, 1)))  # fmt: skip
     return found
 
 

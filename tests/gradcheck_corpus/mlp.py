@@ -269,7 +269,7 @@ CASES = [
     ),
     *mlp("leaky3", Net((5, 4, 4, 3), "leaky_relu", "ce", site=2), "wrong_derivative z_for_a"),
     *mlp("softplus2", Net((4, 5, 2), "softplus", "huber"), "wrong_derivative no_derivative"),
-    *mlp("gelu4", Net((3, 5, 5, 5, 2), "gelu", site=2), "wrong_derivative dw_transposed off_by_one"),
+    *mlp("gelu4", Net((3, 5, 5, 5, 2), "gelu", site=2), "wrong_derivative off_by_one dw_no_m"),
     *mlp("elu3", Net((4, 6, 5, 2), "elu", "mse", m=8), "wrong_derivative derivative_of_a"),
     *mlp("hinge-tanh", Net((5, 7, 1), "tanh", "hinge", m=12), "wrong_derivative factor"),
     *mlp(

@@ -57,10 +57,7 @@ def logistic_loop(params, x, y, bug=""):
         dz = a - y[i]
         if bug == "derivative":
             dz = dz * a * (1 - a)
-        if bug == "assign":
-            dw = dz * x[i]
-        else:
-            dw = dw + dz * x[i]
+        dw = dz * x[i] if bug == "assign" else dw + dz * x[i]
         db = db + dz
     if bug == "sum":
         return dw, db
@@ -319,7 +316,8 @@ CASES = [
         "huber", "linear models", "numpy rows",
         loss=huber_loss, grad=huber_grad, draw=huber_draw,
         bugs={
-            "no_clip": "clip_or_eps_ignored", "unit_clip": "unknown clip_or_eps_ignored activation_derivative_wrong",
+            "no_clip": "clip_or_eps_ignored",
+            "unit_clip": "unknown clip_or_eps_ignored activation_derivative_wrong",
             "twice": "batch_mean_doubled",
         },
     ),
