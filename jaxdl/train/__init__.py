@@ -1,0 +1,6 @@
+"""Training as one compiled program: `fit` is the pure loop, `run` drives it and can be watched."""
+
+from jaxdl.train.fit import Result, fit
+from jaxdl.train.loop import Best, Data, Plan, State
+
+__all__ = ["Best", "Data", "Plan", "Result", "State", "fit"]

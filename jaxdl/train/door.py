@@ -1,0 +1,201 @@
+"""What a caller can get wrong, said in one sentence before anything is compiled.
+
+Value checks need concrete arrays; under a trace (jit, vmap) only shapes and dtypes are checked.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import data, errors, tree
+from jaxdl.data import batches
+from jaxdl.train.loop import Data, Plan
+from jaxdl.types import Array, Key, Params
+
+RESERVED = ("cost", "mass")
+
+
+def params_arrays(params: Params) -> Params:
+    """`params` with NumPy arrays and Python floats turned into JAX arrays.
+
+    Raises:
+        ValueError: if there are none, or one is NaN or infinite.
+        TypeError: if a leaf is not made of floats.
+    """
+    leaves = dict(zip(tree.paths(params), jax.tree.leaves(params), strict=True))
+    if not leaves:
+        raise ValueError("params must hold at least one array to train, got an empty tree.")
+    for path, leaf in leaves.items():
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(
+                f"params must hold floats, got {jnp.result_type(leaf)} at {path!r}: "
+                "convert it, for instance with w.astype(jnp.float32)."
+            )
+        data.check_finite(jnp.asarray(leaf), (), f"params at {path!r}")
+    return jax.tree.map(jnp.asarray, params)
+
+
+def examples(pair: Any, name: str) -> tuple[Array, Array]:
+    """The arrays of a pair (x, y) or of a Dataset, through `data.check`.
+
+    Raises:
+        ValueError: if it is no pair, is empty, has unequal lengths, or holds NaN or infinities,
+            also those that appear when float64 becomes float32.
+        TypeError: if x or y is not made of numbers.
+    """
+    names = getattr(pair, "feature_names", ())
+    x, y = data.check(*_unpack(pair, name), feature_names=names, name=name)
+    with np.errstate(over="ignore"):  # said below, in a sentence
+        arrays = jnp.asarray(x), jnp.asarray(y)
+    for part, given, array in zip(("features", "targets"), (x, y), arrays, strict=True):
+        if array.dtype != given.dtype:
+            data.check_finite(array, names, f"the {part} of {name} as {array.dtype}")
+    return arrays
+
+
+def class_weights(weights: Any, y: Array) -> Array | None:
+    """Weights per class as an array, one for every class found in y.
+
+    Raises:
+        ValueError: if they are not positive and finite, or a class in y has none.
+    """
+    if weights is None:
+        return None
+    weights = jnp.asarray(weights)
+    if weights.ndim != 1 or not jnp.issubdtype(weights.dtype, jnp.floating):
+        raise ValueError(
+            "class_weights must be one positive float for each class, shape (K,), got "
+            f"{weights.dtype} of shape {weights.shape}."
+        )
+    if errors.is_concrete(weights) and not bool(jnp.all((weights > 0) & jnp.isfinite(weights))):
+        raise ValueError(f"class_weights must be positive and finite, got {np.asarray(weights)}.")
+    if errors.is_concrete(y) and not (int(jnp.min(y)) >= 0 and int(jnp.max(y)) < weights.shape[0]):
+        raise ValueError(
+            f"class_weights has {weights.shape[0]} entries, but the labels run from "
+            f"{int(jnp.min(y))} to {int(jnp.max(y))}: give one weight for each class from 0 on."
+        )
+    return weights
+
+
+def check_key(key: Key) -> None:
+    """Refuses what is not a random key.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    raw = dtype == np.uint32 and np.shape(key) in ((2,), (4,))
+    if not (typed and np.shape(key) == ()) and not raw:
+        raise TypeError(
+            f"key must be one random key, as jax.random.key(0) makes it, got {_describe(key)}."
+        )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuses what is not a pair of functions (init, update).
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not (callable(getattr(optimizer, "init", None)) and callable(optimizer.update)):
+        called = getattr(optimizer, "__name__", "optim.adam")
+        raise TypeError(
+            "optimizer must have the functions init and update, as optim.adam(1e-3) has, got "
+            f"{_describe(optimizer)}."
+            + (f" Call it: {called}(...)." if callable(optimizer) else "")
+        )
+
+
+def check_metrics(metrics: Mapping[str, Callable]) -> None:
+    """Refuses metrics that cannot be called or whose names the history uses itself.
+
+    Raises:
+        ValueError: for a name that is taken.
+        TypeError: for a metric that is not a function.
+    """
+    for name, metric in metrics.items():
+        if name in RESERVED or name.startswith("dev_"):
+            raise ValueError(
+                f"metric name {name!r} is taken: the history itself has 'cost' and puts 'dev_' "
+                "before the values on the dev set. Choose another name."
+            )
+        if not callable(metric):
+            raise TypeError(
+                f"metric {name!r} must be a function of (params, x, y), got {_describe(metric)}."
+            )
+
+
+def check_plan(plan: Plan, arrays: Data, epochs: int) -> None:
+    """Refuses numbers out of range and a monitor that is not recorded.
+
+    Raises:
+        ValueError: quoting the argument, its value and what it must be.
+    """
+    _require_count("epochs", epochs)
+    if plan.batch_size is not None:
+        _require_count("batch_size", plan.batch_size)
+        batches.check_batch_size(arrays.x.shape[0], plan.batch_size)
+    if plan.patience is not None:
+        _require_count("patience", plan.patience)
+    if not plan.min_delta >= 0:
+        raise ValueError(f"min_delta must not be negative, got {plan.min_delta}.")
+    names = history_names(plan, arrays)
+    if plan.patience is not None and plan.monitor is None:
+        raise ValueError(
+            "patience needs something to watch: give dev=(x, y), or monitor= one of "
+            f"{', '.join(names)}."
+        )
+    if plan.monitor is not None and plan.monitor not in names:
+        raise errors.unknown_name("monitor", plan.monitor, names)
+
+
+def check_objective(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
+    """Runs the cost on shapes alone, so that what does not fit is said before compilation.
+
+    The labels stay concrete while everything else is abstract: losses can look at them.
+
+    Raises:
+        ValueError: if the cost is no scalar, and whatever the objective itself refuses.
+    """
+    for cost, x, y in (
+        (plan.objective, arrays.x, arrays.y),
+        *([(plan.dev_objective, *arrays.dev)] if arrays.dev else []),
+    ):
+        out = jax.eval_shape(lambda p, x, k, f=cost, y=y: f(p, x, y, k), params, x, key)
+        if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
+            raise ValueError(
+                "the objective must return one real number, the cost of the batch, got "
+                f"{_describe(out)}: take the mean over the examples, as losses.objective does."
+            )
+
+
+def history_names(plan: Plan, arrays: Data) -> list[str]:
+    """The entries of the history that can be monitored."""
+    metrics = [name for name, _ in plan.metrics]
+    names = ["cost", *(metrics if plan.train_metrics else [])]
+    if arrays.dev is not None:
+        names += ["dev_cost", *(f"dev_{name}" for name in metrics)]
+    return names
+
+
+def _unpack(pair, name):
+    if hasattr(pair, "x") and hasattr(pair, "y"):
+        return pair.x, pair.y
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"{name} must be a pair (x, y) or a Dataset, got {_describe(pair)}.")
+    return pair
+
+
+def _require_count(name, value):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def _describe(value):
+    shape = f" of shape {np.shape(value)}" if hasattr(value, "shape") else ""
+    text = "" if shape else f" {value!r}"
+    return f"{type(value).__name__}{shape}{text if len(text) < 60 else ''}"

@@ -1,0 +1,245 @@
+"""The compiled loop: a step inside an epoch inside a scan, and nothing that is not a pure function.
+
+Randomness is addressed by position: epoch e draws from `fold_in(key, e)` and step s inside it
+from `fold_in(_, s)`. A run that is cut into segments, or resumed from a checkpoint, therefore
+sees the same batches and the same dropout masks as one that was never interrupted.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxdl import optim, tree
+from jaxdl.data import batches
+from jaxdl.types import Array, Key, Params, PyTree
+
+NEVER = -1
+"""`State.diverged_at` of a run whose every loss was finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run does, as functions and fixed numbers: hashable, so it can key a compiled loop.
+
+    Args:
+        objective: cost of a batch, `(params, x, y, key, weights) -> scalar`.
+        value_and_grad: its value and gradient, same arguments; None for autodiff.
+        optimizer: a pair (init, update) in optax's calling convention.
+        dev_objective: cost on the dev set, same arguments as `objective`.
+        metrics: pairs (name, function of (params, x, y) giving a scalar).
+        train_metrics: whether the metrics are also taken on the training data.
+        batch_size: examples a step; None for all of them.
+        monitor: name of the history entry that decides which epoch was best; None for none.
+        maximize: whether a larger monitored value is better.
+        patience: epochs without improvement before stopping; None for never.
+        min_delta: improvements smaller than this do not count.
+        statistics: whether gradient and update norms of each leaf are recorded.
+        shards: the batch is padded to a multiple of this many devices.
+    """
+
+    objective: Callable[..., Array]
+    value_and_grad: Callable[..., tuple[Array, PyTree]] | None
+    optimizer: Any
+    dev_objective: Callable[..., Array]
+    metrics: tuple[tuple[str, Callable[..., Array]], ...] = ()
+    train_metrics: bool = True
+    batch_size: int | None = None
+    monitor: str | None = None
+    maximize: bool = False
+    patience: int | None = None
+    min_delta: float = 0.0
+    statistics: bool = False
+    shards: int = 1
+
+
+class Data(NamedTuple):
+    """The examples of a run; `dev` and `class_weights` are None where there are none."""
+
+    x: Array
+    y: Array
+    dev: tuple[Array, Array] | None = None
+    class_weights: Array | None = None
+
+
+class Best(NamedTuple):
+    """The parameters after the epoch with the best monitored value, and that value."""
+
+    params: Params
+    epoch: Array
+    value: Array
+
+
+class State(NamedTuple):
+    """Everything that a run carries from epoch to epoch, and all that a checkpoint must hold."""
+
+    params: Params
+    opt_state: PyTree
+    key: Key
+    epoch: Array
+    best: Best | None
+    stale: Array
+    diverged_at: Array
+
+
+def init(plan: Plan, params: Params, key: Key) -> State:
+    """The state before the first epoch."""
+    params = jax.tree.map(_strong, params)
+    worst = jnp.asarray(-jnp.inf if plan.maximize else jnp.inf, _float_dtype(params))
+    best = None if plan.monitor is None else Best(params, jnp.int32(NEVER), worst)
+    opt_state = jax.tree.map(_strong, plan.optimizer.init(params))
+    return State(params, opt_state, key, jnp.int32(0), best, jnp.int32(0), jnp.int32(NEVER))
+
+
+def epoch(plan: Plan, data: Data, state: State) -> tuple[State, dict[str, Array]]:
+    """One pass over the data, then the evaluation; returns the epoch's history entries."""
+    key = jax.random.fold_in(state.key, state.epoch)
+    if plan.batch_size is None:
+        state, records = _full_batch(plan, data, state, key)
+    else:
+        state, records = _mini_batches(plan, data, state, key)
+    entries = _summary(records) | _evaluation(plan, data, state.params)
+    state = _note_divergence(state, records["cost"])
+    state = _note_best(plan, state, entries)
+    return state._replace(epoch=state.epoch + 1), entries
+
+
+def scan(plan: Plan, data: Data, state: State, epochs: int) -> tuple[State, dict[str, Array]]:
+    """`epochs` epochs as one `lax.scan`: can be differentiated, never stops early."""
+    return lax.scan(lambda s, _: epoch(plan, data, s), state, None, length=epochs)
+
+
+def advance(
+    plan: Plan, data: Data, state: State, history: dict[str, Array], until: Array | int
+) -> tuple[State, dict[str, Array]]:
+    """Epochs up to number `until`, or until the run stops, as one `lax.while_loop`.
+
+    `until` may be traced: segments of any length share one compiled program. The entries are
+    written into `history`, arrays of one value per epoch made by `empty_history`.
+    """
+
+    def more(carry):
+        return (carry[0].epoch < until) & ~stopped(plan, carry[0])
+
+    def body(carry):
+        before, history = carry
+        after, entries = epoch(plan, data, before)
+        return after, {name: history[name].at[before.epoch].set(entries[name]) for name in history}
+
+    return lax.while_loop(more, body, (state, history))
+
+
+def stopped(plan: Plan, state: State) -> Array:
+    """Whether the run is over before its last epoch: out of patience, or diverged."""
+    done = state.diverged_at != NEVER
+    return done if plan.patience is None else done | (state.stale >= plan.patience)
+
+
+def empty_history(plan: Plan, data: Data, state: State, epochs: int) -> dict[str, Array]:
+    """Arrays of `epochs` NaN, one for every history entry of this run."""
+    entries = jax.eval_shape(lambda d, s: epoch(plan, d, s)[1], data, state)
+    return {name: jnp.full((epochs, *e.shape), jnp.nan, e.dtype) for name, e in entries.items()}
+
+
+def _mini_batches(plan, data, state, key):
+    order_key, step_key = jax.random.split(key)
+    indices, weights = batches.epoch_indices(order_key, data.x.shape[0], plan.batch_size)
+    padding = -indices.shape[1] % plan.shards
+    indices, weights = (jnp.pad(a, ((0, 0), (0, padding))) for a in (indices, weights))
+    steps = indices.shape[0]
+
+    def body(carry, batch):
+        (params, opt_state), (i, index, weight) = carry, batch
+        # Indices come from a permutation, so no gather needs a bounds check.
+        x, y = (a.at[index].get(mode="promise_in_bounds") for a in (data.x, data.y))
+        weight = weight.astype(_float_dtype(state.params)) * _example_weights(data, y, 1)
+        return _step(plan, params, opt_state, x, y, jax.random.fold_in(step_key, i), weight)
+
+    carry = (state.params, state.opt_state)
+    (params, opt_state), records = lax.scan(body, carry, (jnp.arange(steps), indices, weights))
+    return state._replace(params=params, opt_state=opt_state), records
+
+
+def _full_batch(plan, data, state, key):
+    weights = _example_weights(data, data.y, None)
+    (params, opt_state), record = _step(
+        plan, state.params, state.opt_state, data.x, data.y, key, weights
+    )
+    records = jax.tree.map(lambda r: r[None], record)
+    return state._replace(params=params, opt_state=opt_state), records
+
+
+def _step(plan, params, opt_state, x, y, key, weights):
+    """θ ← θ + update(∇J(θ; batch)): the whole of training."""
+    value_and_grad = plan.value_and_grad or jax.value_and_grad(plan.objective)
+    cost, grads = value_and_grad(params, x, y, key, weights)
+    updates, opt_state = plan.optimizer.update(grads, opt_state, params)
+    record = {
+        "cost": cost,
+        "mass": jnp.sum(weights) if weights is not None else jnp.ones_like(cost),
+    }
+    if plan.statistics:
+        record |= _norms("gradient_norm", grads) | _norms("update_norm", updates)
+    return (optim.apply_updates(params, updates), opt_state), record
+
+
+def _norms(name, values):
+    leaves = zip(tree.paths(values), jax.tree.leaves(values), strict=True)
+    return {f"{name}/{path}": tree.norm(leaf) for path, leaf in leaves}
+
+
+def _example_weights(data, y, default):
+    """The weight of each example's class, or `default` without class weights."""
+    if data.class_weights is None:
+        return default
+    classes = y[:, 0].astype(jnp.int32) if y.ndim == 2 else y
+    return data.class_weights[classes]
+
+
+def _summary(records):
+    """The epoch's mean cost per unit of weight, and the mean over its steps of everything else."""
+    mass = records.pop("mass")
+    cost = jnp.sum(records["cost"] * mass) / jnp.sum(mass)
+    return {name: jnp.mean(record) for name, record in records.items()} | {"cost": cost}
+
+
+def _evaluation(plan, data, params):
+    dtype = _float_dtype(params)
+    entries = {}
+    if plan.train_metrics:
+        entries = {name: metric(params, data.x, data.y) for name, metric in plan.metrics}
+    if data.dev is not None:
+        entries |= {f"dev_{name}": metric(params, *data.dev) for name, metric in plan.metrics}
+        entries |= {"dev_cost": plan.dev_objective(params, *data.dev)}
+    return {name: jnp.asarray(value).astype(dtype) for name, value in entries.items()}
+
+
+def _note_divergence(state, costs):
+    bad = ~jnp.isfinite(costs)
+    first = state.epoch * costs.shape[0] + jnp.argmax(bad).astype(jnp.int32)
+    new = jnp.any(bad) & (state.diverged_at == NEVER)
+    return state._replace(diverged_at=jnp.where(new, first, state.diverged_at))
+
+
+def _note_best(plan, state, entries):
+    if plan.monitor is None:
+        return state
+    value = entries[plan.monitor].astype(state.best.value.dtype)
+    gain = value - state.best.value if plan.maximize else state.best.value - value
+    better = gain > plan.min_delta  # False for NaN
+    new = Best(state.params, state.epoch, value)
+    best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, state.best)
+    return state._replace(best=best, stale=jnp.where(better, 0, state.stale + 1))
+
+
+def _strong(leaf):
+    """The leaf without JAX's weak type, which would change after the first step."""
+    return jnp.asarray(leaf, leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
+
+
+def _float_dtype(params):
+    widest = max((leaf.dtype for leaf in jax.tree.leaves(params)), key=lambda d: d.itemsize)
+    return jnp.finfo(widest).dtype  # of a complex dtype, that of its parts
