@@ -119,7 +119,8 @@ def fit(
     )
     if not all(map(errors.is_concrete, jax.tree.leaves((params, arrays, key)))):
         return _fit(plan, epochs, params, arrays, key)
-    result = _compiled(plan, epochs)(params, arrays, key)
+    program = _compiled(plan, epochs) if _hashable(plan) else _jitted(plan, epochs)
+    result = program(params, arrays, key)
     if plan.patience is None:
         return result
     ran = int(result.epochs)
@@ -177,7 +178,17 @@ def _fit(plan, epochs, params, arrays, key):
     )
 
 
-@functools.lru_cache(maxsize=32)
-def _compiled(plan, epochs):
-    """One jitted program for each plan; equal plans hold the same functions."""
+def _jitted(plan, epochs):
     return jax.jit(functools.partial(_fit, plan, epochs))
+
+
+_compiled = functools.lru_cache(maxsize=32)(_jitted)
+"""One jitted program for each plan; equal plans hold the same functions."""
+
+
+def _hashable(plan):
+    try:
+        hash(plan)
+    except TypeError:
+        return False
+    return True
