@@ -61,11 +61,17 @@ def within(name: str, value: Any, valid: bool, expected: str) -> None:
         raise ValueError(f"{name} must be {expected}; got {value}.")
 
 
-def shaped(name: str, array: Any, shape: tuple, hint: str = "") -> None:
-    """Assert a shape; `None` in `shape` stands for any size.
+def shaped(name: str, array: Any, shape: tuple, hint: str) -> None:
+    """Assert a shape. A word in `shape` stands for any size: ("m", 1) is one column.
 
     Raises:
         ValueError: quoting the name, both shapes, and the hint: what to do.
     """
-    message = f"{name}: {hint}" if hint else name
-    chex.assert_shape(array, shape, custom_message=message, exception_type=ValueError)
+    sizes = tuple(None if isinstance(size, str) else size for size in shape)
+    try:
+        chex.assert_shape(array, sizes)
+    except AssertionError:
+        expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(
+            f"{name} must have shape ({expected}); got {tuple(array.shape)}. {hint}"
+        ) from None

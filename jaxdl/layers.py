@@ -49,9 +49,9 @@ def _linear(n_in: int, n_out: int, init: str | initializers.Initializer) -> Laye
     def forward(params: Params, x: Float[Array, "m n_in"], key: Key | None = None):
         del key
         x = errors.floating("x", x)
-        errors.shaped("x", x, (None, n_in), f"dense({n_in}, {n_out}) takes rows of {n_in} numbers")
-        errors.shaped("w", params["w"], (n_in, n_out), "weights are (n_in, n_out)")
-        errors.shaped("b", params["b"], (n_out,), "biases are (n_out,)")
+        errors.shaped("x", x, ("m", n_in), f"dense({n_in}, {n_out}) takes one row per example.")
+        errors.shaped("w", params["w"], (n_in, n_out), "Weights are (n_in, n_out).")
+        errors.shaped("b", params["b"], (n_out,), "Biases are (n_out,).")
         return x @ params["w"] + params["b"][None, :], x
 
     def backward(params, x, dz):

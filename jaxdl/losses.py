@@ -29,8 +29,8 @@ class Loss(NamedTuple):
 
 def _binary_targets(logits: Array, y: Array) -> tuple[Array, Array]:
     z, y = errors.floating("logits", logits), jnp.asarray(y)
-    errors.shaped("logits", z, (None, 1), "one logit per example, shape (m, 1)")
-    errors.shaped("targets", y, z.shape, "data.column(y) turns labels (m,) into targets (m, 1)")
+    errors.shaped("logits", z, ("m", 1), "The model must give one logit per example.")
+    errors.shaped("targets", y, z.shape, "data.column(y) turns labels (m,) into (m, 1).")
     if errors.is_concrete(y) and y.size:
         low, high = np.min(np.asarray(y)), np.max(np.asarray(y))
         valid = low >= 0 and high <= 1
@@ -79,8 +79,10 @@ def binary_cross_entropy_grad(
 
 def _class_labels(logits: Array, labels: Array) -> tuple[Array, Array]:
     z, labels = errors.floating("logits", logits), jnp.asarray(labels)
-    errors.shaped("logits", z, (None, None), "one row of K logits per example")
-    errors.shaped("labels", labels, z.shape[:1], f"one class index per row of logits {z.shape}")
+    errors.shaped("logits", z, ("m", "K"), "The model must give one row of K logits per example.")
+    errors.shaped(
+        "labels", labels, z.shape[:1], f"Give one class index per row of logits {z.shape}."
+    )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
             f"labels must be integer class indices; got dtype {labels.dtype}. "
@@ -139,8 +141,8 @@ def softmax_cross_entropy_grad(
 
 def _regression_targets(outputs: Array, y: Array) -> tuple[Array, Array]:
     a, y = errors.floating("outputs", outputs), jnp.asarray(y)
-    errors.shaped("outputs", a, (None, None), "one row per example, shape (m, k)")
-    errors.shaped("targets", y, a.shape, "data.column(y) turns targets (m,) into (m, 1)")
+    errors.shaped("outputs", a, ("m", "k"), "The model must give one row per example.")
+    errors.shaped("targets", y, a.shape, "data.column(y) turns targets (m,) into (m, 1).")
     return a, y.astype(a.dtype)
 
 
@@ -286,7 +288,7 @@ def example_weights(weights: Array | None, outputs: Array) -> tuple[Array, Array
     if weights is None:
         return jnp.ones((m,), outputs.dtype), jnp.asarray(m, outputs.dtype)
     weights = jnp.asarray(weights)
-    errors.shaped("weights", weights, (m,), f"one weight per example, as outputs {outputs.shape}")
+    errors.shaped("weights", weights, (m,), f"Give one weight per row of outputs {outputs.shape}.")
     if errors.is_concrete(weights):
         w = np.asarray(weights)
         valid = bool(np.all(np.isfinite(w) & (w >= 0)) and w.sum() > 0)

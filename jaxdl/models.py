@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from jaxdl import initializers, layers
 from jaxdl.activations import Activation
@@ -48,7 +48,7 @@ def mlp(
 
 def _keep_probs(keep_prob: Any, sizes: tuple[int, ...]) -> list:
     n_hidden = len(sizes) - 2
-    if jnp.ndim(keep_prob) == 0:
+    if not isinstance(keep_prob, Sequence) and np.ndim(keep_prob) == 0:
         return [keep_prob] * n_hidden
     if len(keep_prob) != n_hidden:
         raise ValueError(
