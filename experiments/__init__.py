@@ -1,0 +1,1 @@
+"""One file per claim or assignment. `python -m experiments --list` names them."""

@@ -1,0 +1,123 @@
+"""The result file of an experiment: what was asked, what was found, and on what machine."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import math
+import os
+import pathlib
+import platform
+import subprocess
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from jaxdl.lab.claim import Claim, Judgement
+
+PACKAGES = ("jaxdl-foundations", "jax", "jaxlib", "optax", "numpy", "scikit-learn")
+
+
+def to_plain(value: Any) -> Any:
+    """Arrays, dataclasses and tuples as what JSON knows; numbers that are not finite as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(v) for v in value]
+    if hasattr(value, "__array__"):
+        return to_plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def spec_sha256(module: ModuleType, config: Any) -> str:
+    """Hash of everything that is fixed before the run: claim, configuration, the file itself."""
+    spec = {
+        "claim": to_plain(module.CLAIM),
+        "config": to_plain(config),
+        "source": inspect.getsource(module),
+    }
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+def build(
+    module: ModuleType, config: Any, size: str, measured: Any, judgement: Judgement, seconds: float
+) -> dict[str, Any]:
+    """The content of `<claim>.json`; a smoke run has no verdict."""
+    claim: Claim = module.CLAIM
+    result = {
+        "claim": claim.name,
+        "title": claim.title,
+        "quote": claim.quote,
+        "section": claim.section,
+        "quantifier": claim.quantifier,
+        "gamma": claim.gamma,
+        "verdict": judgement.verdict,
+        "sentence": judgement.sentence,
+        "estimate": to_plain(judgement.estimate),
+        "n_problems": judgement.n_problems,
+        "n_seeds": judgement.n_seeds,
+        "strata": [],
+        "arms": [],
+        "effects": [],
+        "figures": to_plain(judgement.figures),
+        "data": to_plain(measured),
+        "size": size,
+        "config": to_plain(config),
+        "spec_sha256": spec_sha256(module, config),
+        "seconds": round(seconds, 3),
+        "versions": _versions(),
+        "platform": _platform(),
+        "commit": _commit(pathlib.Path(inspect.getfile(module)).parent),
+    }
+    if size == "smoke":
+        del result["verdict"], result["sentence"]
+    return result
+
+
+def write(result: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
+    """Write `<claim>.json`, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result['claim']}.json"
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _platform() -> dict[str, Any]:
+    import jax
+
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [device.device_kind for device in jax.devices()],
+    }
+
+
+def _commit(folder: pathlib.Path) -> str | None:
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
