@@ -119,7 +119,7 @@ def fit(
     )
     if not all(map(errors.is_concrete, jax.tree.leaves((params, arrays, key)))):
         return _fit(plan, epochs, params, arrays, key)
-    program = _compiled(plan, epochs) if _hashable(plan) else _jitted(plan, epochs)
+    program = _compiled(plan, epochs) if hashable(plan) else _jitted(plan, epochs)
     result = program(params, arrays, key)
     if plan.patience is None:
         return result
@@ -186,7 +186,8 @@ _compiled = functools.lru_cache(maxsize=32)(_jitted)
 """One jitted program for each plan; equal plans hold the same functions."""
 
 
-def _hashable(plan):
+def hashable(plan: Plan) -> bool:
+    """Whether the plan can key a cache: an optimizer, say, may be an unhashable object."""
     try:
         hash(plan)
     except TypeError:

@@ -1,0 +1,235 @@
+"""`run`: the loop of `fit` in segments, so that it can be watched, stopped and resumed.
+
+The compiled program takes the number of the epoch to run to as an argument, so segments of any
+length share it. Their length is chosen from the measured time of an epoch: long enough that
+starting one costs nothing noticeable, short enough for a lively progress bar.
+"""
+
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxdl import checkpoint
+from jaxdl.train import loop
+from jaxdl.train.fit import Result, hashable, prepare
+from jaxdl.types import Array, Key, Params
+
+SEGMENT_SECONDS = 0.25
+
+
+class Progress(NamedTuple):
+    """What `watch` is shown: epochs [start, epoch) of `epochs` are new, `history` has all rows."""
+
+    start: int
+    epoch: int
+    epochs: int
+    seconds: float
+    history: dict[str, np.ndarray]
+    state: loop.State
+    refused: tuple[str, ...] = ()
+
+
+class Run(NamedTuple):
+    """A `fit.Result` and why the run ended.
+
+    `ended` is "finished", "patience", "diverged", "time limit" or "interrupted"; after the last
+    two it can be resumed. `seconds` is the time this call spent training, without compiling.
+    """
+
+    result: Result
+    ended: str
+    seconds: float
+
+
+def run(
+    objective: Callable[..., Array],
+    params: Params,
+    optimizer: Any,
+    data: Any,
+    *,
+    epochs: int,
+    key: Key,
+    folder: str | os.PathLike | None = None,
+    resume: bool = False,
+    keep: int = 3,
+    save_seconds: float = 30.0,
+    time_limit: float | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Run:
+    """`fit`, driven from outside the compiled loop: progress, checkpoints, limits, Ctrl-C.
+
+    The numbers are those of `fit`: the same steps in the same order, in segments of whole
+    epochs. A resumed run ends with the same bits as one that was never interrupted. SIGINT and
+    SIGTERM end it at the end of the current segment, with a checkpoint; a second SIGINT at once.
+
+    Args:
+        objective, params, optimizer, data, epochs, key, options: as in `fit`.
+        folder: where checkpoints go; None for none.
+        resume: continue from the newest usable checkpoint in `folder`; without one, start anew.
+        keep: how many checkpoints stay.
+        save_seconds: time between checkpoints; there is always one at the end.
+        time_limit: stop after about this many seconds of training.
+        watch: called after every segment, before its checkpoint; also once at the start, with
+            the epochs that a checkpoint brought.
+
+    Returns:
+        A `Run`. A run that diverges stops, like one that runs out of patience.
+
+    Raises:
+        ValueError, TypeError: as `fit`; also if `resume` is asked for without a `folder`.
+        checkpoint.CheckpointError: if a checkpoint cannot be written, or none can be used.
+    """
+    if resume and folder is None:
+        raise ValueError("resume=True needs the folder with the checkpoints: give folder=.")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit}.")
+    settings = {"batch_size": None, "train_metrics": True, "maximize": False, "patience": None}
+    plan, arrays, params = prepare(
+        objective, params, optimizer, data, epochs=epochs, key=key, **(settings | options)
+    )
+    started = _start(plan, arrays, params, key, epochs)
+    found = _resume(folder, started) if folder is not None and resume else None
+    state, history, refused = found or (*started, ())
+    advance = _program(plan) if hashable(plan) else _jitted(plan)
+    jax.block_until_ready(advance(arrays, state, history, 0))  # no epoch: compiles it
+    driver = _Driver(plan, arrays, epochs, folder, keep, save_seconds, time_limit, watch)
+    return driver.drive(advance, state, history, refused)
+
+
+class _Driver(NamedTuple):
+    """The fixed circumstances of a run; `drive` is the loop around the compiled one."""
+
+    plan: loop.Plan
+    arrays: loop.Data
+    epochs: int
+    folder: str | os.PathLike | None
+    keep: int
+    save_seconds: float
+    time_limit: float | None
+    watch: Callable[[Progress], None] | None
+
+    def drive(self, advance, state, history, refused):
+        begun = saved = time.perf_counter()
+        epoch, length, unsaved = int(state.epoch), 1, False
+        self._show(0, epoch, 0.0, history, state, refused)
+        with _StopSignals() as stop, ThreadPoolExecutor(1) as waiter:
+            while not (ended := self._ended(state, begun, stop)):
+                tick = time.perf_counter()
+                until = min(epoch + length, self.epochs)
+                # Waiting in another thread leaves this one free to hear signals.
+                out = advance(self.arrays, state, history, until)
+                state, history = waiter.submit(jax.block_until_ready, out).result()
+                before, epoch, unsaved = epoch, int(state.epoch), True
+                now = time.perf_counter()
+                length = _next_length(epoch - before, now - tick)
+                self._show(before, epoch, now - begun, history, state, ())
+                if now - saved > self.save_seconds:
+                    self._save(state, history)
+                    saved, unsaved = time.perf_counter(), False
+        seconds = time.perf_counter() - begun
+        if unsaved:
+            self._save(state, history)
+        return Run(_result(state, history), ended, seconds)
+
+    def _ended(self, state, begun, stop):
+        if int(state.diverged_at) != loop.NEVER:
+            return "diverged"
+        if bool(loop.stopped(self.plan, state)):
+            return "patience"
+        if int(state.epoch) >= self.epochs:
+            return "finished"
+        if stop.requested:
+            return "interrupted"
+        late = self.time_limit is not None and time.perf_counter() - begun > self.time_limit
+        return "time limit" if late else None
+
+    def _show(self, start, epoch, seconds, history, state, refused):
+        if self.watch is not None:
+            rows = _rows(history, epoch)
+            self.watch(Progress(start, epoch, self.epochs, seconds, rows, state, refused))
+
+    def _save(self, state, history):
+        if self.folder is None:
+            return
+        epoch = int(state.epoch)
+        tree = {"state": state, "history": _rows(history, epoch)}
+        checkpoint.save(self.folder, epoch, tree, keep=self.keep)
+
+
+def _start(plan, arrays, params, key, epochs):
+    state = loop.init(plan, params, key)
+    return state, loop.empty_history(plan, arrays, state, epochs)
+
+
+def _resume(folder, started):
+    """State and history of the newest usable checkpoint; None if there is none at all."""
+    state, history = started
+    like = {"state": state, "history": dict.fromkeys(history, checkpoint.ANY)}
+    try:
+        restored = checkpoint.restore(folder, like)
+    except FileNotFoundError:
+        return None
+    rows = restored.tree["history"]
+    history = {name: _put_rows(history[name], rows[name]) for name in history}
+    return restored.tree["state"], history, restored.refused
+
+
+def _put_rows(buffer, rows):
+    """The checkpoint's rows at the head of the buffer, cut if fewer epochs are asked for now."""
+    rows = rows[: len(buffer)]
+    return buffer.at[: len(rows)].set(rows)
+
+
+def _jitted(plan):
+    return jax.jit(functools.partial(loop.advance, plan))
+
+
+_program = functools.lru_cache(maxsize=32)(_jitted)
+"""One jitted program for each plan, as in `fit`."""
+
+
+def _next_length(epochs, seconds):
+    """Epochs of the next segment: as many as take SEGMENT_SECONDS, growing tenfold at most."""
+    fitting = SEGMENT_SECONDS * epochs / max(seconds, 1e-9)
+    return int(np.clip(fitting, 1, 10 * max(epochs, 1)))
+
+
+def _rows(history, epoch):
+    return {name: np.asarray(values)[:epoch] for name, values in history.items()}
+
+
+def _result(state, history):
+    rows = {name: values[: int(state.epoch)] for name, values in history.items()}
+    return Result(state.params, state.opt_state, rows, state.best, state.diverged_at, state.epoch)
+
+
+class _StopSignals:
+    """Turns SIGINT and SIGTERM into a request while the block runs; only in the main thread."""
+
+    def __init__(self):
+        self.requested = False
+        self._previous = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number, frame):
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
