@@ -11,6 +11,7 @@ Command:  python -m experiments course_initialization
 """
 
 import dataclasses
+import itertools
 import sys
 
 import altair as alt
@@ -58,10 +59,12 @@ SMOKE = Config(iterations=1001)
 def initial(start):
     """The assignment's weights: NumPy's legacy stream of seed 3, transposed to our rows."""
     rng = np.random.RandomState(3)
-    scale = {"zeros": lambda n: 0.0, "× 10": lambda n: 10.0, "He": lambda n: np.sqrt(2.0 / n)}[start]
+    scale = {"zeros": lambda n: 0.0, "× 10": lambda n: 10.0, "He": lambda n: np.sqrt(2.0 / n)}[
+        start
+    ]
     return [
         {"w": (rng.randn(n_out, n_in) * scale(n_in)).T, "b": np.zeros(n_out)}
-        for n_in, n_out in zip(SIZES[:-1], SIZES[1:], strict=True)
+        for n_in, n_out in itertools.pairwise(SIZES)
     ]
 
 
@@ -87,7 +90,9 @@ def run(config):
             measured[start] = {
                 "cost": np.asarray(result.history["cost"])[::EVERY],
                 "accuracy": [
-                    float(metrics.accuracy(layers.apply(model, result.params, p.x), data.column(p.y)))
+                    float(
+                        metrics.accuracy(layers.apply(model, result.params, p.x), data.column(p.y))
+                    )
                     for p in parts.values()
                 ],
             }
@@ -108,8 +113,8 @@ def judge(config, measured):
     return lab.Judgement(
         verdict="exact" if holds else "contradicted",
         sentence=(
-            f"All {len(he)} published costs of the He run are met to {gap:.1e} relative, zeros stay "
-            f"at ln 2 to {zeros:.0e}, and {sum(same.values())} of 3 pairs of accuracies are the "
+            f"All {len(he)} published costs of the He run are met to {gap:.1e} relative, zeros "
+            f"stay at ln 2 to {zeros:.0e}, and {sum(same.values())} of 3 pairs of accuracies are the "
             "published ones."
         ),
         estimate=lab.Estimate.exact("largest relative difference to a published cost", gap),
@@ -126,19 +131,23 @@ def chart(config, measured):
     """Our costs as lines, the published ones as rings around them."""
     starts = list(PUBLISHED_ACCURACY)
     rows = pd.concat(
-        pd.DataFrame({
-            "iteration": EVERY * np.arange(len(m["cost"])),
-            "cost": np.minimum(m["cost"], 10),
-            "start": start,
-        })
+        pd.DataFrame(
+            {
+                "iteration": EVERY * np.arange(len(m["cost"])),
+                "cost": np.minimum(m["cost"], 10),
+                "start": start,
+            }
+        )
         for start, m in measured.items()
     )
     n = len(measured["He"]["cost"])
-    published = pd.DataFrame({
-        "iteration": EVERY * np.arange(n),
-        "cost": PUBLISHED_HE[:n],
-        "start": "He",
-    })
+    published = pd.DataFrame(
+        {
+            "iteration": EVERY * np.arange(n),
+            "cost": PUBLISHED_HE[:n],
+            "start": "He",
+        }
+    )
     color = alt.Color(
         "start:N",
         sort=starts,

@@ -112,20 +112,24 @@ def judge(config, measured):
 def chart(config, measured):
     """Cost against epoch, the two gradients on top of each other, and their difference below."""
     rows = pd.concat(
-        pd.DataFrame({
-            "epoch": np.arange(1, config.epochs + 1),
-            "cost": arm[part],
-            "gradient": name,
-            "data": label,
-        })
+        pd.DataFrame(
+            {
+                "epoch": np.arange(1, config.epochs + 1),
+                "cost": arm[part],
+                "gradient": name,
+                "data": label,
+            }
+        )
         for name, arm in measured.items()
         for part, label in (("cost", "training"), ("dev_cost", "dev"))
     )
     gap = np.abs(measured["by hand"]["cost"] - measured["jax.grad"]["cost"])
-    gaps = pd.DataFrame({
-        "epoch": np.arange(1, config.epochs + 1),
-        "difference": np.maximum(gap / measured["jax.grad"]["cost"], 1e-9),
-    })
+    gaps = pd.DataFrame(
+        {
+            "epoch": np.arange(1, config.epochs + 1),
+            "difference": np.maximum(gap / measured["jax.grad"]["cost"], 1e-9),
+        }
+    )
     hover = alt.selection_point(fields=["epoch"], nearest=True, on="pointerover", empty=False)
     base = alt.Chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch"),

@@ -136,11 +136,13 @@ def judge(config, measured):
 def chart(config, measured):
     """Each timing a dot, the medians labelled, on a logarithmic axis."""
     ways = list(measured["seconds"])
-    rows = pd.DataFrame([
-        {"way": name, "microseconds": 1e6 * s}
-        for name, seconds in measured["seconds"].items()
-        for s in seconds
-    ])
+    rows = pd.DataFrame(
+        [
+            {"way": name, "microseconds": 1e6 * s}
+            for name, seconds in measured["seconds"].items()
+            for s in seconds
+        ]
+    )
     medians = rows.groupby("way", sort=False, as_index=False).median()
     medians["label"] = [f"{t:,.0f} µs" for t in medians.microseconds]
     low, high = rows.microseconds.min() / 2, rows.microseconds.max() * 2
@@ -150,13 +152,19 @@ def chart(config, measured):
         scale=alt.Scale(type="log", domain=[low, high]),
     )
     y = alt.Y("way:N", sort=ways, title=None)
-    color = alt.Color("way:N", legend=None, scale=alt.Scale(range=["#b4457e", "#d97706", "#2f7fc1"]))
-    dots = alt.Chart(rows).mark_circle(size=70, opacity=0.35).encode(
-        x=x, y=y, color=color, tooltip=["way", alt.Tooltip("microseconds", format=",.1f")]
+    color = alt.Color(
+        "way:N", legend=None, scale=alt.Scale(range=["#b4457e", "#d97706", "#2f7fc1"])
+    )
+    dots = (
+        alt.Chart(rows)
+        .mark_circle(size=70, opacity=0.35)
+        .encode(x=x, y=y, color=color, tooltip=["way", alt.Tooltip("microseconds", format=",.1f")])
     )
     ticks = alt.Chart(medians).mark_tick(thickness=3, size=34).encode(x=x, y=y, color=color)
-    labels = alt.Chart(medians).mark_text(dy=-26, fontSize=13).encode(
-        x=x, y=y, text="label", color=color
+    labels = (
+        alt.Chart(medians)
+        .mark_text(dy=-26, fontSize=13)
+        .encode(x=x, y=y, text="label", color=color)
     )
     return (dots + ticks + labels).properties(width=620, height=alt.Step(80))
 

@@ -61,7 +61,7 @@ def starts(config, model):
 
 
 def run(config):
-    """Gradient descent from each start; W₁ after every step."""
+    """Gradient descent from each start; equal units are compared after every step."""
     moons = data.moons()
     with jax.enable_x64(True):
         x, y = jnp.asarray(moons.x), jnp.asarray(data.column(moons.y), float)
@@ -84,9 +84,9 @@ def run(config):
         for name, params in starts(config, model).items():
             cost, w1 = jax.tree.map(np.asarray, descend(params))
             measured[name] = {
-                "cost": cost,
+                "cost": cost[shown(config)],
                 "rank": np.array([np.linalg.matrix_rank(w) for w in w1[shown(config)]]),
-                "spread": np.ptp(w1, axis=2).max(axis=1),
+                "spread": float(np.ptp(w1, axis=2).max()),
             }
     return measured
 
@@ -98,19 +98,19 @@ def shown(config):
 
 def judge(config, measured):
     """Exact if the ranks are those predicted and equal units never differ in a single bit."""
-    worst = max(measured[name]["spread"].max() for name in ("zeros", "constant 0.5"))
+    worst = max(measured[name]["spread"] for name in ("zeros", "constant 0.5"))
     ranks = {name: sorted(set(m["rank"].tolist())) for name, m in measured.items()}
     holds = worst == 0 and all(ranks[name] == [rank] for name, rank in RANKS.items())
     return lab.Judgement(
         verdict="exact" if holds else "contradicted",
         sentence=(
-            f"In {config.steps:,} steps hidden units that start equal differ by {worst:g}. The rank "
-            f"of W₁ stays {ranks['zeros'][-1]} from zeros, {ranks['constant 0.5'][-1]} from a "
+            f"In {config.steps:,} steps hidden units that start equal differ by {worst:g}. The "
+            f"rank of W₁ stays {ranks['zeros'][-1]} from zeros, {ranks['constant 0.5'][-1]} from a "
             f"constant and {ranks['random × 0.01'][-1]} from random numbers; the costs end at "
             + ", ".join(f"{m['cost'][-1]:.3f}" for m in measured.values())
             + "."
         ),
-        estimate=lab.Estimate.exact("largest difference between equal units", float(worst)),
+        estimate=lab.Estimate.exact("largest difference between equal units", worst),
         figures={
             f"{what}, {name}": value
             for name, m in measured.items()
@@ -126,12 +126,14 @@ def chart(config, measured):
     """Rank of W₁ and cost against the step, for the three starts."""
     steps = shown(config)
     rows = pd.concat(
-        pd.DataFrame({
-            "step": steps + 1,
-            "rank of W₁": m["rank"],
-            "cost J": m["cost"][steps],
-            "start": name,
-        })
+        pd.DataFrame(
+            {
+                "step": steps + 1,
+                "rank of W₁": m["rank"],
+                "cost J": m["cost"],
+                "start": name,
+            }
+        )
         for name, m in measured.items()
     )
     color = alt.Color(
@@ -140,7 +142,9 @@ def chart(config, measured):
         scale=alt.Scale(domain=list(RANKS), range=["#6b7280", "#d97706", "#2f7fc1"]),
     )
     x = alt.X("step:Q", scale=alt.Scale(type="log"), title="step")
-    base = alt.Chart(rows).encode(x=x, color=color, tooltip=["start", "step", "rank of W₁", "cost J"])
+    base = alt.Chart(rows).encode(
+        x=x, color=color, tooltip=["start", "step", "rank of W₁", "cost J"]
+    )
     rank = base.mark_line(point=True).encode(
         y=alt.Y("rank of W₁:Q", axis=alt.Axis(values=[0, 1, 2], format="d"))
     )

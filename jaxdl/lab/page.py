@@ -47,7 +47,9 @@ vegaEmbed("#chart", spec, { theme: dark ? "dark" : undefined, config, actions: f
 """
 
 
-def write(module: ModuleType, result: dict[str, Any], chart: Any, folder: pathlib.Path) -> pathlib.Path:
+def write(
+    module: ModuleType, result: dict[str, Any], chart: Any, folder: pathlib.Path
+) -> pathlib.Path:
     """Write `<claim>.html`.
 
     Args:
@@ -77,7 +79,8 @@ def _render(module: ModuleType, result: dict[str, Any], chart: Any) -> str:
 <body>
 <main>
 <h1>{text(result["title"])}</h1>
-<blockquote><p>{text(result["quote"])}<br><small>Notes, “{text(result["section"])}”</small></p></blockquote>
+<blockquote><p>{text(result["quote"])}<br>
+<small>Notes, “{text(result["section"])}”</small></p></blockquote>
 <p class="verdict"><b>{text(verdict)}</b>{text(sentence)}</p>
 <div class="chart" id="chart" role="img" aria-label="{text(sentence)}"></div>
 <h2>Numbers</h2>
@@ -134,7 +137,7 @@ def _embedded(spec: dict[str, Any]) -> str:
 
 
 def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed; made once (about two seconds) and kept in the user's cache."""
+    """Vega, Vega-Lite and Vega-Embed; made once (it takes seconds), kept in the user's cache."""
     import pooch
     import vl_convert
 
