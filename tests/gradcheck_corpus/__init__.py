@@ -4,10 +4,25 @@ import importlib
 
 from .case import Case
 
-FAMILIES = ("regression", "mlp", "controls")
+MODULES = (
+    "regression",
+    "mlp",
+    "columns",
+    "objects",
+    "einsum",
+    "recurrent",
+    "convolution",
+    "normalisation",
+    "attention",
+    "factors",
+    "algebra",
+    "hazards",
+    "kinks",
+    "controls",
+)
 
 
 def cases() -> list[Case]:
     """Every case, in a fixed order."""
-    modules = (importlib.import_module(f".{name}", __package__) for name in FAMILIES)
+    modules = (importlib.import_module(f".{name}", __package__) for name in MODULES)
     return [case for module in modules for case in module.CASES]

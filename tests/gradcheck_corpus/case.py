@@ -160,3 +160,16 @@ def build(
 
         found.append(case(bug, fresh(spoilt, "grad"), LEAF_BUGS[bug.split()[0]]))
     return found
+
+
+def control(name, style, loss, grad, params, *args, batch=None, reference=None) -> Case:
+    """One correct case at a given point."""
+    return Case(
+        f"{name}/correct", "controls", style, fresh(loss, "loss"), fresh(grad, "grad"),
+        params, args, batch, True, reference=reference,
+    )  # fmt: skip
+
+
+def single(tree):
+    """Every array in float32."""
+    return jax.tree.map(lambda v: v.astype(np.float32), tree)
