@@ -1,0 +1,164 @@
+"""Populations: names kept, the numbers of single runs, whatever the chunks, lanes and devices."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import losses, models, optim, population, train
+from tests.train.problems import classes
+
+MODEL = models.mlp((3, 5, 4), "tanh")
+CONFIGS = population.grid(lr=[0.1, 0.01, 1e9], seed=range(3))
+DATA = tuple(map(jnp.asarray, classes()))
+
+
+def fit(config, x, y):
+    key = jax.random.key(config["seed"])
+    objective = losses.objective(MODEL, "softmax_cross_entropy")
+    return train.fit(
+        objective, MODEL.init(key), optim.sgd(config["lr"]), (x, y), epochs=4, batch_size=4,
+        key=key, dev=(x, y), patience=2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone():
+    one = jax.jit(fit)
+    return [one({n: c[i] for n, c in CONFIGS.items()}, *DATA) for i in range(9)]
+
+
+@pytest.fixture(scope="module")
+def together():
+    return population.run(fit, CONFIGS, *DATA, keep_params=True)
+
+
+def test_grid_is_the_product_in_order_with_names():
+    grid = population.grid(lr=[0.1, 0.2], beta=0.9, seed=range(2))
+    assert list(grid) == ["lr", "beta", "seed"]
+    np.testing.assert_array_equal(grid["lr"], [0.1, 0.1, 0.2, 0.2])
+    np.testing.assert_array_equal(grid["seed"], [0, 1, 0, 1])
+    np.testing.assert_array_equal(grid["beta"], [0.9] * 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: population.grid(lr=[]), ValueError, "'lr' must be a sequence"),
+        (lambda: population.grid(lr=[[1.0]]), ValueError, r"\(1, 1\)"),
+        (lambda: population.grid(optimizer=["adam"]), TypeError, "one population each"),
+        (lambda: population.run(fit, {}), ValueError, "dict of arrays"),
+        (lambda: population.run(fit, {"a": [1.0], "b": [1.0, 2.0]}), ValueError, "'b': 2"),
+        (lambda: population.run(fit, CONFIGS, *DATA, lanes=0), ValueError, "lanes"),
+        (lambda: population.run(fit, CONFIGS, *DATA, memory=10), ValueError, "One run on each"),
+    ],
+)
+def test_wrong_input(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_run_in_a_population_has_the_numbers_of_the_run_alone(alone, together):
+    for i, one in enumerate(alone):
+        member = jax.tree.map(lambda a, i=i: a[i], together.outputs)
+        for a, b in zip(jax.tree.leaves(member), jax.tree.leaves(one), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"lanes": 2}, {"lanes": 9}], ids=str)
+def test_lanes_do_not_change_the_numbers(options, together):
+    other = population.run(fit, CONFIGS, *DATA, **options)
+    finite = CONFIGS["lr"] < 1  # rounding decides what an exploding run explodes to
+    for name, values in together.outputs.history.items():
+        np.testing.assert_allclose(
+            other.outputs.history[name][finite], values[finite], rtol=1e-5, atol=1e-6
+        )
+    assert other.outputs.params == ()
+
+
+def test_a_memory_limit_makes_smaller_calls_with_the_same_rows():
+    def wide(config):
+        return jnp.full(10_000, config["a"])
+
+    configs, device = population.grid(a=np.arange(30.0)), jax.devices()[:1]
+    mesh = jax.sharding.Mesh(np.asarray(device), ("runs",))
+    roomy = population._compile(wide, configs, (), mesh, None, 1e9)
+    limit = population._bytes(roomy.call, mesh) / 4
+    tight = population._compile(wide, configs, (), mesh, None, limit)
+    assert roomy.rows == 30 > tight.rows >= 2
+    assert population._bytes(tight.call, mesh) <= limit
+    result = population.run(wide, configs, devices=device, memory=limit)
+    np.testing.assert_array_equal(result.outputs[:, -1], np.arange(30.0))
+
+
+def test_the_table_is_labelled_and_keeps_diverged_runs(together):
+    table = together.table
+    assert list(table.columns[:2]) == ["lr", "seed"] and len(table) == 9
+    assert set(table.columns[2:]) == {
+        "cost", "dev_cost", "best_epoch", "best_value", "epochs", "diverged_at", "diverged",
+    }  # fmt: skip
+    good = table[table.lr < 1]
+    assert not good.diverged.any() and np.isfinite(good.dev_cost).all()
+    frame = table.set_index(["lr", "seed"])
+    assert frame.loc[(0.01, 2), "epochs"] == together.outputs.epochs[5]
+
+
+def test_other_outputs_become_columns_too():
+    def square(config):
+        return {"square": config["a"] ** 2, "nested": {"vector": jnp.ones(3) * config["a"]}}
+
+    result = population.run(square, population.grid(a=[1.0, 2.0, 3.0]))
+    assert list(result.table.columns) == ["a", "square"]
+    np.testing.assert_array_equal(result.table.square, [1.0, 4.0, 9.0])
+    assert result.outputs["nested"]["vector"].shape == (3, 3)
+
+
+def test_a_diverged_run_is_a_row_and_its_neighbours_do_not_notice():
+    def explode(config, x, y):
+        def objective(params, x, y, key=None, weights=None):
+            return -jnp.exp(config["lr"] * params["t"]) + 0.0 * jnp.sum(x)
+
+        start = {"t": jnp.float32(1)}
+        return train.fit(
+            objective, start, optim.sgd(1.0), (x, y), epochs=20, key=jax.random.key(0),
+            patience=99, monitor="cost",
+        )  # fmt: skip
+
+    configs = population.grid(lr=[0.01, 5.0, 0.02])
+    for lanes in (1, 3):
+        table = population.run(explode, configs, *DATA, lanes=lanes).table
+        assert list(table.diverged) == [False, True, False]
+        assert list(table.epochs == 20) == [True, False, True]
+        assert table.diverged_at[1] >= 0
+
+
+def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
+    program = """
+        import json
+        from jaxdl import population
+        population.use_cpu_devices(8)
+        import jax
+        from tests.test_population import CONFIGS, DATA, fit
+        used = []
+        original = population._host
+        def spy(array):
+            used.append(sorted(s.device.id for s in array.addressable_shards))
+            return original(array)
+        population._host = spy
+        result = population.run(fit, CONFIGS, *DATA)
+        print(json.dumps({"cost": result.table.cost.tolist(), "used": used[0]}))
+    """
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    got = json.loads(out.stdout.splitlines()[-1])
+    assert got["used"] == list(range(8))
+    finite = CONFIGS["lr"] < 1
+    np.testing.assert_allclose(
+        np.array(got["cost"])[finite], together.table.cost[finite], rtol=1e-5
+    )
