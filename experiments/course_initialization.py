@@ -114,8 +114,8 @@ def judge(config, measured):
         verdict="exact" if holds else "contradicted",
         sentence=(
             f"All {len(he)} published costs of the He run are met to {gap:.1e} relative, zeros "
-            f"stay at ln 2 to {zeros:.0e}, and {sum(same.values())} of 3 pairs of accuracies are the "
-            "published ones."
+            f"stay at ln 2 to {zeros:.0e}, and {sum(same.values())} of 3 pairs of accuracies are "
+            "the published ones."
         ),
         estimate=lab.Estimate.exact("largest relative difference to a published cost", gap),
         figures={

@@ -98,7 +98,8 @@ def with_custom_vjp(layer: Layer) -> Callable[..., Array]:
         return y, (params, residuals)
 
     def backward(saved, dy):
-        dparams, dx = layer.backward(*saved, dy)
+        params, residuals = saved
+        dparams, dx = layer.backward(params, residuals, dy)
         return dparams, dx, None
 
     apply.defvjp(forward, backward)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxdl import activations, errors, initializers
 from jaxdl.activations import Activation
-from jaxdl.types import Key, Params, PyTree, Scalar
+from jaxdl.types import ArrayLike, Key, Params, PyTree, Scalar
 
 
 class Layer(NamedTuple):
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
     backward: Callable[[Params, PyTree, Array], tuple[Params, Array]]
 
 
-def apply(layer: Layer, params: Params, x: Array, key: Key | None = None) -> Array:
+def apply(layer: Layer, params: Params, x: ArrayLike, key: Key | None = None) -> Array:
     """The layer's output alone. Without a key dropout is off."""
     return layer.forward(params, x, key)[0]
 

@@ -343,7 +343,7 @@ def objective(
     return cost
 
 
-def _apply_function(model: Any) -> Callable[..., Array]:
+def _apply_function(model: Any) -> Callable[..., Any]:
     forward = getattr(model, "forward", None)
     if forward is not None:
         return lambda params, x, key: forward(params, x, key)[0]

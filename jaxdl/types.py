@@ -3,8 +3,10 @@
 from typing import Any, TypeAlias
 
 import jax
+import jax.typing
 
 Array: TypeAlias = jax.Array
+ArrayLike: TypeAlias = jax.typing.ArrayLike
 Key: TypeAlias = jax.Array
 """A key made by `jax.random.key` (or a raw `jax.random.PRNGKey`)."""
 

@@ -1,6 +1,7 @@
 """One experiment as one HTML file that needs no network: words, numbers, interactive chart."""
 
 import html
+import importlib.metadata
 import inspect
 import json
 import os
@@ -141,10 +142,12 @@ def _bundle() -> str:
     import pooch
     import vl_convert
 
-    path = pathlib.Path(pooch.os_cache("jaxdl")) / f"vega-bundle-{vl_convert.__version__}.js"
+    version = importlib.metadata.version("vl-convert-python")
+    path = pathlib.Path(pooch.os_cache("jaxdl")) / f"vega-bundle-{version}.js"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(vl_convert.javascript_bundle())
+        bundle = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
+        partial.write_text(bundle)
         os.replace(partial, path)
     return path.read_text().replace("</script", "<\\/script")
