@@ -33,7 +33,7 @@ def _binary_targets(logits: Array, y: Array) -> tuple[Array, Array]:
     errors.shaped("targets", y, z.shape, "data.column(y) turns labels (m,) into (m, 1).")
     if errors.is_concrete(y) and y.size:
         low, high = np.min(np.asarray(y)), np.max(np.asarray(y))
-        valid = low >= 0 and high <= 1
+        valid = bool(low >= 0 and high <= 1)
         errors.within("binary targets", f"values from {low} to {high}", valid, "between 0 and 1")
     return z, y.astype(z.dtype)
 
@@ -90,7 +90,7 @@ def _class_labels(logits: Array, labels: Array) -> tuple[Array, Array]:
         )
     if errors.is_concrete(labels) and labels.size:
         low, high, k = np.min(np.asarray(labels)), np.max(np.asarray(labels)), z.shape[1]
-        valid = low >= 0 and high < k
+        valid = bool(low >= 0 and high < k)
         expected = f"class indices in [0, {k}), one for each column of the logits"
         errors.within("labels", f"values from {low} to {high}", valid, expected)
     return z, labels

@@ -14,5 +14,5 @@ PyTree: TypeAlias = Any
 Params: TypeAlias = PyTree
 """Parameters: a tree (dicts, lists, tuples) whose leaves are arrays."""
 
-Scalar: TypeAlias = float | jax.Array
+Scalar: TypeAlias = int | float | jax.Array
 """A Python number or a zero-dimensional array, traced or not."""

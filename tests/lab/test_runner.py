@@ -1,0 +1,119 @@
+import dataclasses
+import json
+import types
+
+import altair as alt
+import pandas as pd
+import pytest
+
+import experiments
+from jaxdl import lab
+from jaxdl.lab import record, runner
+
+KEYS = {
+    "claim", "title", "quote", "section", "quantifier", "gamma", "estimate", "n_problems",
+    "n_seeds", "strata", "arms", "effects", "figures", "data", "size", "config", "spec_sha256",
+    "seconds", "versions", "platform", "commit",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    n: int = 3
+
+
+def experiment(**changes):
+    """A module with everything an experiment needs, and what a test wants to be different."""
+    module = types.ModuleType("coin", "Claim: a <b>coin</b> lands.\n")
+    module.__file__ = __file__
+    module.CLAIM = lab.Claim("coin", "A <i>title</i>", "it lands & stays", "Coins </script>")
+    module.Config, module.FULL, module.SMOKE = Config, Config(30), Config(1)
+    module.run = lambda config: {"heads": config.n, "odd": float("nan")}
+    module.judge = lambda config, measured: lab.Judgement(
+        "supported",
+        "3 < 4 of </script> them",
+        lab.Estimate("share", 0.5, 0.25, 0.75),
+        {"n": config.n},
+    )
+    module.chart = lambda config, measured: (
+        alt.Chart(pd.DataFrame({"a": ["</script><b>"], "b": [1]})).mark_bar().encode(x="a", y="b")
+    )
+    for name, value in changes.items():
+        setattr(module, name, value)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def source(monkeypatch):
+    monkeypatch.setattr(record.inspect, "getsource", lambda module: "source")
+
+
+def test_a_result_has_the_contracted_keys(tmp_path):
+    result = runner.run_one(experiment(), "default", tmp_path)
+    assert set(result) == KEYS | {"verdict", "sentence"}
+    on_disk = json.loads((tmp_path / "coin.json").read_text())
+    assert on_disk == result
+    assert on_disk["data"] == {"heads": 3, "odd": "nan"}
+    assert on_disk["estimate"] == {"name": "share", "value": 0.5, "low": 0.25, "high": 0.75}
+
+
+def test_a_smoke_run_never_has_a_verdict(tmp_path, capsys):
+    module = experiment()
+    result = runner.run_one(module, "smoke", tmp_path)
+    assert set(result) == KEYS
+    runner.print_table([result], tmp_path)
+    page = (tmp_path / "coin.html").read_text()
+    shown = capsys.readouterr().out + page[: page.index("<script")]
+    assert "supported" not in shown and "3 < 4" not in shown and "smoke run" in shown
+
+
+def test_changing_the_specification_changes_the_hash():
+    module = experiment()
+    base = record.spec_sha256(module, Config(3))
+    assert base == record.spec_sha256(module, Config(3))
+    assert base != record.spec_sha256(module, Config(4))
+    claim = dataclasses.replace(module.CLAIM, gamma=0.9)
+    assert base != record.spec_sha256(experiment(CLAIM=claim), Config(3))
+
+
+def test_everything_from_data_and_names_is_escaped(tmp_path):
+    runner.run_one(experiment(), "default", tmp_path)
+    page = (tmp_path / "coin.html").read_text()
+    head = page[: page.index("<script")]
+    assert "A &lt;i&gt;title&lt;/i&gt;" in head and "3 &lt; 4 of &lt;/script&gt; them" in head
+    assert page.count("</script>") == 3  # the three that we wrote
+
+
+def test_one_that_raises_does_not_stop_the_others(tmp_path, capsys):
+    def broken(config):
+        raise RuntimeError("no coin")
+
+    outcomes = runner.run_many([experiment(run=broken), experiment()], "default", tmp_path)
+    assert outcomes[0] == runner.Failure("coin", "RuntimeError: no coin")
+    assert outcomes[1]["verdict"] == "supported"
+    runner.print_table(outcomes, tmp_path)
+    assert "no coin" in capsys.readouterr().out
+
+
+def test_interrupting_keeps_what_had_finished(tmp_path):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    outcomes = runner.run_many([experiment(), experiment(run=interrupted)], "default", tmp_path)
+    assert len(outcomes) == 1 and (tmp_path / "coin.json").exists()
+
+
+def test_a_verdict_outside_the_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="'proved'"):
+        lab.Judgement("proved", "", lab.Estimate.exact("", 0.0))
+
+
+def test_unknown_experiment_suggests_the_nearest(capsys):
+    assert lab.main_of_package(experiments, ["symetry"]) == 2
+    assert "Did you mean 'symmetry'?" in capsys.readouterr().out
+
+
+def test_the_list_names_every_experiment(capsys):
+    assert lab.main_of_package(experiments, ["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name[:12] in shown for name in runner.names(experiments))
