@@ -1,5 +1,6 @@
-"""Real and generated data, splits, scaling and mini-batches."""
+"""Real and generated data, splits, scaling, mini-batches and augmentation of images."""
 
+from jaxdl.data import augment
 from jaxdl.data.batches import epoch_indices, n_batches
 from jaxdl.data.check import check, check_finite, check_labels
 from jaxdl.data.dataset import Data, Dataset, as_dataset, column, take
@@ -7,6 +8,7 @@ from jaxdl.data.mnist import mnist10k, read_idx
 from jaxdl.data.scaling import AffineState, Scaler, WhitenState, min_max, standardize, whiten
 from jaxdl.data.sources import circles, flower, load, moons, names
 from jaxdl.data.split import Split, part_counts, split
+from jaxdl.data.twosample import TwoSample, same_distribution
 
 __all__ = [
     "AffineState",
@@ -14,8 +16,10 @@ __all__ = [
     "Dataset",
     "Scaler",
     "Split",
+    "TwoSample",
     "WhitenState",
     "as_dataset",
+    "augment",
     "check",
     "check_finite",
     "check_labels",
@@ -31,6 +35,7 @@ __all__ = [
     "names",
     "part_counts",
     "read_idx",
+    "same_distribution",
     "split",
     "standardize",
     "take",
