@@ -1,0 +1,149 @@
+"""What this check could not have seen, and how to see it.
+
+A gradient that passes is right at the points tried. Some bugs change nothing there.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.gradcheck.call import DATA, THETA
+from jaxdl.gradcheck.problem import largest
+from jaxdl.gradcheck.run import Run
+
+
+def note_blind_spots(run: Run) -> None:
+    """Fill `run.adequacy` with one sentence per blind spot."""
+    run.adequacy += [
+        *_zero_parameters(run),
+        *_zero_gradients(run),
+        *_one_batch_size(run),
+        *_penalty_alone(run),
+        *_idle_keys(run),
+        *_symmetric_weights(run),
+    ]
+
+
+def _zero_parameters(run: Run) -> list[str]:
+    names = [
+        name
+        for k, name in enumerate(run.call.names)
+        if all(not point.theta[k].any() for point in run.compared)
+    ]
+    if not names:
+        return []
+    how = 'use points=("given", "perturbed")' if _only_given(run) else "start from nonzero values"
+    listed = _names(names)
+    return [f"A penalty on {listed}: all entries are zero, and so is its gradient. To see, {how}."]
+
+
+def _zero_gradients(run: Run) -> list[str]:
+    """Leaves, or units of a leaf, whose true gradient is zero at every point."""
+    found = []
+    for k, name in enumerate(run.call.names):
+        size = np.max([np.abs(point.auto[k]) for point in _full(run)], axis=0)
+        if size.size and not size.any():
+            found.append(
+                f"Anything about {name}: its gradient is zero at every point (dead units, or a "
+                "parameter that the loss does not use)."
+            )
+        elif size.ndim >= 1 and size.size > 1:
+            found += _dead_units(name, size)
+    return found
+
+
+def _dead_units(name: str, size: np.ndarray) -> list[str]:
+    alive = size.reshape(-1, size.shape[-1]).any(axis=0)
+    dead = int((~alive).sum())
+    if not dead:
+        return []
+    return [
+        f"{dead} of {alive.size} units of {name}: their gradient is zero at every point (dead "
+        "ReLUs or unused outputs). To see, use other data or another seed."
+    ]
+
+
+def _one_batch_size(run: Run) -> list[str]:
+    if any(point.label.startswith("batch") for point in run.compared):
+        return []
+    if run.settings.batch_argnums is None:
+        has_data = any(np.ndim(leaf) for leaf in run.call.pick(DATA))
+        return [
+            "A factor that only this batch size hides (1/m and a constant look alike). To see, "
+            "pass batch_argnums."
+        ] * has_data
+    return ["A factor that only this batch size hides: no other size could be evaluated."]
+
+
+def _penalty_alone(run: Run) -> list[str]:
+    names = [name for k, name in enumerate(run.call.names) if _parallel(run, k)]
+    if not names:
+        return []
+    return [
+        f"The data term in {_names(names)}: there the gradient is a multiple of the parameter to "
+        "six digits, so a penalty outweighs everything else. To see, lower the penalty."
+    ]
+
+
+def _parallel(run: Run, k: int) -> bool:
+    """Whether g is proportional to θ at every point: |g·θ| = ‖g‖‖θ‖ to 1e-12 (angle 1e-6)."""
+    for point in _full(run):
+        g, t = point.auto[k].reshape(-1), point.theta[k].reshape(-1)
+        size = np.linalg.norm(g) * np.linalg.norm(t)
+        if (
+            g.size < 3
+            or size == 0
+            or np.linalg.norm(g - t * (t.conj() @ g) / (t.conj() @ t)) > (1e-6 * np.linalg.norm(g))
+        ):
+            return False
+    return True
+
+
+def _idle_keys(run: Run) -> list[str]:
+    """A key that changes nothing: dropout that is off."""
+    given = run.compared[0]
+    keys = [i for i, leaf in enumerate(run.call.pick(DATA)) if _is_key(leaf)]
+    if not keys:
+        return []
+    data = [jax.random.fold_in(leaf, 1) if i in keys else leaf for i, leaf in enumerate(given.data)]
+    there = run.shadow(given.theta, data)
+    if there.value != given.here.value:
+        return []
+    return [
+        "Anything about randomness: another key gives the same loss, so dropout is off here "
+        "(keep_prob = 1 or evaluation mode?)."
+    ]
+
+
+def _is_key(leaf) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _symmetric_weights(run: Run) -> list[str]:
+    names = [
+        name
+        for name, leaf in zip(run.call.names, run.call.pick(THETA), strict=True)
+        if np.ndim(leaf) == 2 and np.shape(leaf)[0] == np.shape(leaf)[1] > 1
+        if np.array_equal(leaf, np.swapaxes(leaf, 0, 1)) and largest(np.asarray(leaf)) > 0
+    ]
+    if not names:
+        return []
+    return [
+        f"A transposed {_names(names)}: it is symmetric, and the perturbed points keep it so. "
+        "To see, start from a matrix that is not."
+    ]
+
+
+def _full(run: Run) -> list:
+    return [point for point in run.compared if not point.label.startswith("batch")]
+
+
+def _only_given(run: Run) -> bool:
+    return "perturbed" not in run.settings.points
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:6])
+    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")

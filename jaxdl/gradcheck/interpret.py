@@ -1,0 +1,254 @@
+"""Run a jaxpr equation by equation, with a say in each.
+
+Three uses: the same computation in float64 although the code asks for float32 (`lift`), with a
+rounding error added to every result (`jitter`), and with the values behind `stop_gradient` held
+fixed (`freeze`). Calls are inlined and loops rebuilt, so that a rule sees every equation.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+Rule = Callable[[Any, list], Any]
+"""`rule(eqn, inputs)` gives the equation's results, or None for the usual ones."""
+
+INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def run(closed: core.ClosedJaxpr, rule: Rule, args: Sequence, consts: Sequence | None = None):
+    """The results of `closed` on `args`, with `rule` applied to every equation."""
+    consts = closed.consts if consts is None else consts
+    env = dict(zip(closed.jaxpr.constvars, consts, strict=True))
+    env |= dict(zip(closed.jaxpr.invars, args, strict=True))
+
+    def read(atom):
+        return atom.val if isinstance(atom, core.Literal) else env[atom]
+
+    for eqn in closed.jaxpr.eqns:
+        results = _apply(eqn, rule, [read(atom) for atom in eqn.invars])
+        env |= dict(zip(eqn.outvars, results, strict=True))
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def equations(closed: core.ClosedJaxpr) -> Iterator[Any]:
+    """Every equation, those of inner jaxprs included."""
+    yield from _equations(closed.jaxpr)
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for inner in _inner(eqn):
+            yield from _equations(inner.jaxpr)
+
+
+def _inner(eqn: Any) -> list[core.ClosedJaxpr]:
+    found = []
+    for value in eqn.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, core.ClosedJaxpr):
+                found.append(item)
+            elif isinstance(item, core.Jaxpr):
+                found.append(core.ClosedJaxpr(item, ()))
+    return found
+
+
+def usual(eqn: Any, inputs: list, **changed: Any) -> list:
+    """The equation's own results, optionally with some parameters changed."""
+    prepared = eqn.primitive.get_bind_params({**eqn.params, **changed})
+    # jax before 0.10 gives (functions, params), later ones the params alone.
+    subfuns, params = ((), prepared) if isinstance(prepared, dict) else prepared
+    with eqn.ctx.manager:
+        results = eqn.primitive.bind(*subfuns, *inputs, **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def _apply(eqn: Any, rule: Rule, inputs: list) -> list:
+    name, params = eqn.primitive.name, eqn.params
+    if name == "scan":
+        return _scan(params, rule, inputs)
+    if name == "while":
+        return _while(params, rule, inputs)
+    if name == "cond":
+        index, *operands = inputs
+        branches = [_callable(branch, rule) for branch in params["branches"]]
+        return lax.switch(index, branches, *operands)
+    if name == "custom_linear_solve":
+        return _linear_solve(params, rule, inputs)
+    results = rule(eqn, inputs)
+    if results is not None:
+        return results
+    inner = next((params[key] for key in INLINED if key in params), None)
+    if inner is None:
+        return usual(eqn, inputs)
+    closed = inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
+    return run(closed, rule, inputs)
+
+
+def _callable(closed: core.ClosedJaxpr, rule: Rule) -> Callable[..., list]:
+    return lambda *args: run(closed, rule, args)
+
+
+def _scan(params: dict, rule: Rule, inputs: list) -> list:
+    n_consts, n_carry = params["num_consts"], params["num_carry"]
+    consts, init = inputs[:n_consts], inputs[n_consts : n_consts + n_carry]
+
+    def body(carry, xs):
+        results = run(params["jaxpr"], rule, [*consts, *carry, *xs])
+        return _as(results[:n_carry], carry), results[n_carry:]
+
+    init = [jnp.asarray(value) for value in init]
+    carry, ys = lax.scan(
+        body,
+        init,
+        inputs[n_consts + n_carry :],
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
+    )
+    return [*carry, *ys]
+
+
+def _while(params: dict, rule: Rule, inputs: list) -> list:
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    cond_consts, body_consts = inputs[:n_cond], inputs[n_cond : n_cond + n_body]
+    init = [jnp.asarray(value) for value in inputs[n_cond + n_body :]]
+    return lax.while_loop(
+        lambda carry: run(params["cond_jaxpr"], rule, [*cond_consts, *carry])[0],
+        lambda carry: _as(run(params["body_jaxpr"], rule, [*body_consts, *carry]), carry),
+        init,
+    )
+
+
+def _linear_solve(params: dict, rule: Rule, inputs: list) -> list:
+    lengths = params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    consts = inputs[start : start + lengths.solve]
+    return run(params["jaxprs"].solve, rule, [*consts, *inputs[sum(lengths) :]])
+
+
+def _as(values: Sequence, like: Sequence) -> list:
+    return [lax.convert_element_type(v, w.dtype) for v, w in zip(values, like, strict=True)]
+
+
+WIDE = {"float32": np.float64, "float16": np.float64, "bfloat16": np.float64}
+WIDE |= {"complex64": np.complex128}
+
+
+def widen(value: Any) -> Any:
+    """A narrow floating array in float64 (complex128); anything else unchanged."""
+    wide = WIDE.get(str(getattr(value, "dtype", "")))
+    return value if wide is None else lax.convert_element_type(value, wide)
+
+
+def lift(eqn: Any, inputs: list) -> list | None:
+    """Rule: the equation in float64, whatever narrow dtype it asks for."""
+    if any(key in eqn.params for key in INLINED):
+        return None
+    if eqn.primitive.name == "bitcast_convert_type":  # bits mean something in one width only
+        return [widen(out) for out in usual(eqn, inputs)]
+    changed = {
+        key: np.dtype(WIDE[str(np.dtype(value))])
+        for key, value in eqn.params.items()
+        if key in ("dtype", "new_dtype", "preferred_element_type", "out_dtype")
+        and value is not None
+        and str(value) in WIDE
+    }
+    return [widen(out) for out in usual(eqn, [widen(x) for x in inputs], **changed)]
+
+
+EXACT = frozenset(
+    [
+        "neg",
+        "max",
+        "min",
+        "abs",
+        "sign",
+        "select_n",
+        "reshape",
+        "broadcast_in_dim",
+        "transpose",
+        "slice",
+        "dynamic_slice",
+        "gather",
+        "squeeze",
+        "concatenate",
+        "pad",
+        "reduce_max",
+        "reduce_min",
+        "argmax",
+        "argmin",
+        "convert_element_type",
+        "copy",
+        "stop_gradient",
+        "rev",
+        "sort",
+        "floor",
+        "ceil",
+        "round",
+        "clamp",
+        "scatter",
+        "iota",
+        "real",
+        "imag",
+        "split",
+        "expand_dims",
+        "dynamic_update_slice",
+        "cummax",
+        "cummin",
+        "top_k",
+        "reduce_precision",
+        "random_bits",
+        "random_wrap",
+        "random_unwrap",
+        "nextafter",
+        "optimization_barrier",
+        "select_and_gather_add",
+    ]
+)
+"""Primitives that return one of their inputs, or an integer: nothing is rounded."""
+
+
+def jitter(key: jax.Array, size: float = 2.0**-53) -> Rule:
+    """Rule: every rounded result off by a random sign times `size`, relative to itself.
+
+    Stochastic arithmetic: the spread of the results over a few keys is what rounding alone
+    may do to this computation, cancellation included.
+    """
+    count = itertools.count()
+
+    def rule(eqn: Any, inputs: list) -> list | None:
+        if eqn.primitive.name in EXACT or any(name in eqn.params for name in INLINED):
+            return None
+        keys = (jax.random.fold_in(key, next(count)) for _ in eqn.outvars)
+        return [_rounded(out, k, size) for out, k in zip(usual(eqn, inputs), keys, strict=True)]
+
+    return rule
+
+
+def _rounded(value: Any, key: jax.Array, size: float) -> Any:
+    if not jnp.issubdtype(value.dtype, jnp.inexact):
+        return value
+    up = jax.random.bernoulli(key, 0.5, value.shape)
+    factor = jnp.where(up, 1.0 + 2 * size, 1.0 - size)
+    return value * lax.convert_element_type(factor, value.dtype)
+
+
+def freeze(values: list | None) -> tuple[Rule, list]:
+    """Rule: record what `stop_gradient` passes on, or (given a record) pass that on instead."""
+    record: list = []
+    stream = iter(values or ())
+
+    def rule(eqn: Any, inputs: list) -> list | None:
+        if eqn.primitive.name != "stop_gradient":
+            return None
+        record.append(inputs[0])
+        return [inputs[0]] if values is None else [next(stream)]
+
+    return rule, record

@@ -1,0 +1,141 @@
+"""Two gradients at one point, entry by entry: equal, equal but for rounding or a kink, or wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxdl.gradcheck import noise, numerical
+from jaxdl.gradcheck.problem import NOISE_FACTOR, largest, tolerances
+from jaxdl.gradcheck.shadow import Evaluation, Shadow
+
+SMALL = 1e-2
+"""Differences below this part of the leaf may be rounding; larger ones are not asked."""
+
+ROUNDED = 4e-7
+"""What constants rounded to float32 may cost, relative to the leaf."""
+
+MOST_ENTRIES = 40
+"""How many differing entries of one leaf are examined for kinks."""
+
+
+@dataclass
+class Comparison:
+    """Both gradients at one point.
+
+    Attributes:
+        label: of the point.
+        theta, data: where it is.
+        here: the evaluation.
+        eta: rounding noise per leaf.
+        batch_size: number of examples or None.
+        kinks: per leaf, a mask of the entries where the loss has no derivative.
+        unsure: per leaf, whether the agreement is only that of a narrow dtype.
+    """
+
+    label: str
+    theta: list
+    data: list
+    here: Evaluation
+    eta: tuple[float, ...]
+    batch_size: int | None = None
+    kinks: dict[int, np.ndarray] = field(default_factory=dict)
+    rounded: set[int] = field(default_factory=set)
+
+    @property
+    def auto(self) -> list[np.ndarray]:
+        """The oracle's gradient."""
+        return self.here.auto or []
+
+    def tolerances(self) -> list[float]:
+        """Absolute tolerance per leaf."""
+        return tolerances(self.auto, self.eta)
+
+    def errors(self) -> list[np.ndarray]:
+        """|h − g| per entry, zero on kinks, infinite where only the hand gradient is no number."""
+        return [self._error(k) for k in range(len(self.auto))]
+
+    def _error(self, k: int) -> np.ndarray:
+        hand, auto = self.here.hand[k], self.auto[k]
+        with np.errstate(invalid="ignore"):
+            error = np.abs(hand - auto)
+        error = np.where(np.isfinite(error), error, np.where(hand == auto, 0.0, np.inf))
+        return np.where(self.kinks[k], 0.0, error) if k in self.kinks else error
+
+    def wrong(self) -> list[int]:
+        """Indices of the leaves that differ by more than their tolerance."""
+        pairs = zip(self.errors(), self.tolerances(), strict=True)
+        return [k for k, (error, tol) in enumerate(pairs) if np.max(error, initial=0.0) > tol]
+
+    def allow(self, k: int, eta: float) -> None:
+        """Raise the noise of leaf k to this value."""
+        values = list(self.eta)
+        values[k] = max(values[k], eta)
+        self.eta = tuple(values)
+
+
+def settle(point: Comparison, shadow: Shadow, seed: int) -> None:
+    """Look closer at every leaf that differs: is it rounding, is it a kink?
+
+    Changes the noise and the kink masks of `point`; what is still wrong afterwards is wrong.
+    """
+    small = [k for k in point.wrong() if _is_small(point, k)]
+    if small:
+        _allow_rounded_constants(point, shadow, small)
+        small = [k for k in point.wrong() if k in small]
+    if small:
+        eta = noise.stochastic(shadow, point.theta, point.data, seed)
+        for k in small if eta is not None else ():
+            if NOISE_FACTOR * eta[k] <= SMALL * max(largest(leaf) for leaf in point.auto):
+                point.allow(k, float(eta[k]))
+    for k in point.wrong():
+        _mask_kinks(point, shadow, k)
+
+
+def _is_small(point: Comparison, k: int) -> bool:
+    error = float(np.max(point.errors()[k]))
+    tree = max((largest(leaf) for leaf in point.auto), default=0.0)
+    return error <= SMALL * largest(point.auto[k]) or error <= 1e-9 * tree
+
+
+def _allow_rounded_constants(point: Comparison, shadow: Shadow, leaves: Sequence[int]) -> None:
+    """Where the code rounds to float32, agreement cannot be closer than that."""
+    if not shadow.rounds(point.theta, point.data):
+        return
+    tree = max((largest(leaf) for leaf in point.auto), default=0.0)
+    for k in leaves:
+        size = max(largest(point.auto[k]), 1e-3 * tree)
+        if float(np.max(point.errors()[k])) <= ROUNDED * size:
+            point.allow(k, ROUNDED * size / NOISE_FACTOR)
+            point.rounded.add(k)
+
+
+def _mask_kinks(point: Comparison, shadow: Shadow, k: int) -> None:
+    """Exempt the differing entries of leaf k where the loss has no two-sided derivative.
+
+    They are not judged at all: any choice between the one-sided derivatives is a valid one for
+    a single kink, and where several meet, their sum may lie outside the interval of both sides.
+    """
+    error = point.errors()[k].reshape(-1)
+    differing = np.flatnonzero(error > point.tolerances()[k])
+    if point.theta[k].dtype.kind == "c":
+        return
+    order = differing[np.argsort(-error[differing])][:MOST_ENTRIES]
+    value = lambda leaves: shadow.value(leaves, point.data)  # noqa: E731
+    kinked = 0
+    for tried, i in enumerate(order, start=1):
+        kinked += _has_kink(point, value, k, int(i))
+        if tried >= 4 and not kinked:
+            return
+    if 2 * kinked >= len(order):
+        mask = np.isin(np.arange(error.size), differing).reshape(point.theta[k].shape)
+        point.kinks[k] = point.kinks.get(k, False) | mask
+
+
+def _has_kink(point: Comparison, value: numerical.Value, k: int, i: int) -> bool:
+    both = numerical.entry_sides(value, point.theta, k, i)
+    gap = abs(both.right - both.left)
+    needed = float(point.errors()[k].reshape(-1)[i])
+    # A kink explains the difference only if it is at least as large.
+    explains = gap > 0.2 * needed if np.isfinite(needed) else gap > 1e-6
+    return bool(np.isfinite(gap) and explains and gap > 10 * both.error)
