@@ -80,4 +80,6 @@ def check(
         ruling.referee(run)
         rounding.check_own_precision(run)
         adequacy.note_blind_spots(run)
-    return conclude.report(run)
+    report = conclude.report(run)
+    run.shadow.remember()
+    return report

@@ -1,5 +1,6 @@
 """From what a check has learned to its report: the verdict, and on failure the diagnosis."""
 
+import importlib
 import time
 from collections.abc import Sequence
 
@@ -43,8 +44,7 @@ def _diagnosis(run: Run) -> tuple[Finding, ...]:
         places.add_batch(run, 1)
     problem = _problem(run)
     try:
-        from jaxdl.gradcheck import diagnose
-
+        diagnose = importlib.import_module("jaxdl.gradcheck.diagnose")
         findings = tuple(diagnose.diagnose(problem, run.settings.budget_s))
     except ImportError:
         findings = ()

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -23,8 +22,8 @@ INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 def run(closed: core.ClosedJaxpr, rule: Rule, args: Sequence, consts: Sequence | None = None):
     """The results of `closed` on `args`, with `rule` applied to every equation."""
-    consts = closed.consts if consts is None else consts
-    env = dict(zip(closed.jaxpr.constvars, consts, strict=True))
+    constants = list(closed.consts if consts is None else consts)
+    env: dict = dict(zip(closed.jaxpr.constvars, constants, strict=True))
     env |= dict(zip(closed.jaxpr.invars, args, strict=True))
 
     def read(atom):
@@ -164,80 +163,55 @@ def lift(eqn: Any, inputs: list) -> list | None:
 
 
 EXACT = frozenset(
-    [
-        "neg",
-        "max",
-        "min",
-        "abs",
-        "sign",
-        "select_n",
-        "reshape",
-        "broadcast_in_dim",
-        "transpose",
-        "slice",
-        "dynamic_slice",
-        "gather",
-        "squeeze",
-        "concatenate",
-        "pad",
-        "reduce_max",
-        "reduce_min",
-        "argmax",
-        "argmin",
-        "convert_element_type",
-        "copy",
-        "stop_gradient",
-        "rev",
-        "sort",
-        "floor",
-        "ceil",
-        "round",
-        "clamp",
-        "scatter",
-        "iota",
-        "real",
-        "imag",
-        "split",
-        "expand_dims",
-        "dynamic_update_slice",
-        "cummax",
-        "cummin",
-        "top_k",
-        "reduce_precision",
-        "random_bits",
-        "random_wrap",
-        "random_unwrap",
-        "nextafter",
-        "optimization_barrier",
-        "select_and_gather_add",
-    ]
+    """
+    neg max min abs sign select_n reshape broadcast_in_dim transpose slice dynamic_slice gather
+    squeeze concatenate pad reduce_max reduce_min argmax argmin convert_element_type copy rev sort
+    stop_gradient floor ceil round clamp scatter iota real imag split expand_dims cummax cummin
+    dynamic_update_slice top_k reduce_precision random_bits random_wrap random_unwrap nextafter
+    optimization_barrier select_and_gather_add
+    """.split()  # noqa: SIM905
 )
 """Primitives that return one of their inputs, or an integer: nothing is rounded."""
 
 
-def jitter(key: jax.Array, size: float = 2.0**-53) -> Rule:
+def jitter(seed: Any, size: float = 2.0**-53) -> Rule:
     """Rule: every rounded result off by a random sign times `size`, relative to itself.
 
-    Stochastic arithmetic: the spread of the results over a few keys is what rounding alone
+    Stochastic arithmetic: the spread of the results over a few seeds is what rounding alone
     may do to this computation, cancellation included.
+
+    Args:
+        seed: a uint32 number, traced or not.
+        size: of one rounding error.
     """
-    count = itertools.count()
+    count = itertools.count(1)
 
     def rule(eqn: Any, inputs: list) -> list | None:
         if eqn.primitive.name in EXACT or any(name in eqn.params for name in INLINED):
             return None
-        keys = (jax.random.fold_in(key, next(count)) for _ in eqn.outvars)
-        return [_rounded(out, k, size) for out, k in zip(usual(eqn, inputs), keys, strict=True)]
+        return [_rounded(out, seed, next(count), size) for out in usual(eqn, inputs)]
 
     return rule
 
 
-def _rounded(value: Any, key: jax.Array, size: float) -> Any:
+def _rounded(value: Any, seed: Any, place: int, size: float) -> Any:
     if not jnp.issubdtype(value.dtype, jnp.inexact):
         return value
-    up = jax.random.bernoulli(key, 0.5, value.shape)
-    factor = jnp.where(up, 1.0 + 2 * size, 1.0 - size)
+    up = _coin(seed, place, value.shape)
+    factor = lax.select(up, _full(value, 1 + 2 * size), _full(value, 1 - size))
     return value * lax.convert_element_type(factor, value.dtype)
+
+
+def _full(value: Any, number: float) -> Any:
+    return jnp.full(value.shape, np.asarray(number, value.real.dtype))
+
+
+def _coin(seed: Any, place: int, shape: tuple[int, ...]) -> Any:
+    """A fair bit per entry from a hash of seed, place and index: cheap to compile."""
+    index = lax.iota(np.uint32, max(int(np.prod(shape)), 1))[: int(np.prod(shape))].reshape(shape)
+    x = index * np.uint32(2654435761) + seed * np.uint32(2246822519) + np.uint32(place * 40503)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(2221713035)
+    return ((x >> np.uint32(13)) & np.uint32(1)) == np.uint32(1)
 
 
 def freeze(values: list | None) -> tuple[Rule, list]:

@@ -1,6 +1,6 @@
 """Two gradients at one point, entry by entry: equal, equal but for rounding or a kink, or wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,22 +74,37 @@ class Comparison:
         self.eta = tuple(values)
 
 
-def settle(point: Comparison, shadow: Shadow, seed: int) -> None:
+def settle(point: Comparison, shadow: Shadow, seed: int, known: Collection[int] = ()) -> None:
     """Look closer at every leaf that differs: is it rounding, is it a kink?
 
     Changes the noise and the kink masks of `point`; what is still wrong afterwards is wrong.
+
+    Args:
+        point: changed in place.
+        shadow: evaluates the loss.
+        seed: of the stochastic arithmetic.
+        known: leaves found wrong at an earlier point, where this was asked already.
     """
-    small = [k for k in point.wrong() if _is_small(point, k)]
+    small = [k for k in point.wrong() if k not in known and _is_small(point, k)]
     if small:
         _allow_rounded_constants(point, shadow, small)
         small = [k for k in point.wrong() if k in small]
     if small:
-        eta = noise.stochastic(shadow, point.theta, point.data, seed)
-        for k in small if eta is not None else ():
-            if NOISE_FACTOR * eta[k] <= SMALL * max(largest(leaf) for leaf in point.auto):
-                point.allow(k, float(eta[k]))
+        _allow_rounding(point, shadow, small, seed)
     for k in point.wrong():
-        _mask_kinks(point, shadow, k)
+        if k not in known:
+            _mask_kinks(point, shadow, k)
+
+
+def _allow_rounding(point: Comparison, shadow: Shadow, leaves: Sequence[int], seed: int) -> None:
+    """Ask stochastic arithmetic whether rounding explains what differs."""
+    eta = noise.stochastic(shadow, point.theta, point.data, seed)
+    if eta is None:
+        return
+    most = SMALL * max(largest(leaf) for leaf in point.auto)
+    for k in leaves:
+        if NOISE_FACTOR * eta[k] <= most:
+            point.allow(k, float(eta[k]))
 
 
 def _is_small(point: Comparison, k: int) -> bool:

@@ -101,5 +101,6 @@ def _add(run: Run, label, theta, data, here: Evaluation, batch_size) -> None:
         eta = noise.measured(run.shadow, theta, data, here, seed)
         point = Comparison(label, theta, data, here, eta, batch_size)
     if point.wrong():
-        judge.settle(point, run.shadow, seed)
+        known = {k for earlier in run.compared for k in earlier.wrong()}
+        judge.settle(point, run.shadow, seed, known)
     run.compared.append(point)

@@ -116,6 +116,8 @@ def nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     """
     _, hand = shadow.traced(theta, data)
     if hand is not None:
+        if shadow.traced_again:
+            return 0.0
         make = tracing.loss_of(shadow.grad, shadow.call)
         again = tracing.trace(make, shadow.call, theta, data)
         if hand.same_as(again):
@@ -131,6 +133,8 @@ def loss_nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     """The same for the loss."""
     oracle, _ = shadow.traced(theta, data)
     if oracle is not None:
+        if shadow.traced_again:
+            return 0.0
         make = tracing.value_and_grad_of(shadow.loss, shadow.call)
         again = tracing.trace(make, shadow.call, theta, data)
         if oracle.same_as(again):
@@ -149,7 +153,7 @@ def mutated_inputs(shadow: Shadow, theta: list, data: list) -> list[int]:
     with tracing.scope():
         params, args = call.join_as_given(theta, data)
         before = [np.copy(leaf) for leaf in jax.tree.leaves((params, args)) if _is_plain(leaf)]
-        shadow.grad(params, *args)
+        shadow.call_hand(params, args)
         after = [leaf for leaf in jax.tree.leaves((params, args)) if _is_plain(leaf)]
     pairs = enumerate(zip(before, after, strict=True))
     return [i for i, (a, b) in pairs if not np.array_equal(a, b, equal_nan=True)]

@@ -86,7 +86,7 @@ class Referee:
         normal = self.rng.standard_normal(u[k].shape)
         if u[k].dtype.kind == "c":
             normal = normal + 1j * self.rng.standard_normal(u[k].shape)
-        u[k] = self.scales[k] * normal
+        u[k] = np.maximum(np.abs(self.theta[k]), 1e-2 * self.scales[k]) * normal
         return u
 
     def _on_kink(self, u: list[np.ndarray], auto: np.ndarray, k: int) -> bool:

@@ -4,6 +4,7 @@ The comparison in float64 asks whether the mathematics is right. Here the gradie
 once as the caller runs it, and its rounding is measured against what the precision allows.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import jax
@@ -14,7 +15,7 @@ from jaxdl.gradcheck import tracing
 from jaxdl.gradcheck.call import DATA, THETA
 from jaxdl.gradcheck.problem import Finding, largest
 from jaxdl.gradcheck.run import Run
-from jaxdl.gradcheck.shadow import compiled_program
+from jaxdl.gradcheck.shadow import Shadow, compiled_program
 
 EXCESS = 8.0
 """Losing this many times more than autodiff or the problem itself is worth a note."""
@@ -71,25 +72,30 @@ def _native(run: Run, function, *, autodiff: bool) -> list[np.ndarray] | None:
         return _eager(run)
     if shadow.mode != "traced":
         return None
+    program = _program(shadow, make, theta, data, ("native", autodiff))
+    if program is None:
+        return None
+    with tracing.scope(x64=False):
+        leaves = program(theta, data)[0]
+    leaves = leaves[1:] if autodiff else [leaves[i] for i in shadow.order(leaves)]
+    return [np.asarray(leaf).astype(_wide(leaf)) for leaf in leaves]
+
+
+def _program(shadow: Shadow, make: tracing.Flat, theta: list, data: list, key: tuple):
+    """The function compiled as written, with standard promotion if the settings forbid it."""
     for standard in (False, True):
-        try:
-            with tracing.scope(x64=False, standard=standard):
-                traced = tracing.as_written(make, theta, data)
-                leaves = compiled_program((function,), [traced])(theta, data)[0]
-        except Exception:
-            continue
-        leaves = leaves[1:] if autodiff else [leaves[i] for i in shadow.order(leaves)]
-        return [np.asarray(leaf).astype(_wide(leaf)) for leaf in leaves]
-    return None
+        if key in shadow.programs:
+            break
+        with contextlib.suppress(Exception), tracing.scope(x64=False, standard=standard):
+            shadow.programs[key] = compiled_program([tracing.as_written(make, theta, data)])
+    return shadow.programs.get(key)
 
 
 def _eager(run: Run) -> list[np.ndarray] | None:
     call, shadow = run.call, run.shadow
     params, args = call.join_as_given(call.pick(THETA), call.pick(DATA))
     try:
-        if shadow.hand_mode == "after loss":
-            shadow.loss(params, *args)
-        leaves = jax.tree.leaves(shadow.grad(params, *args))
+        leaves = jax.tree.leaves(shadow.call_hand(params, args))
     except Exception:
         return None
     leaves = [np.asarray(leaves[i]) for i in shadow.order(leaves)]
@@ -108,10 +114,10 @@ def _lossy(run: Run, native: Sequence[np.ndarray], eps: float) -> list[int]:
     for _ in range(2):
         moved = [leaf * (1 + eps * rng.uniform(-1, 1, leaf.shape)) for leaf in given.theta]
         there = run.shadow(moved, given.data)
-        for gradients in ((given.here.hand, there.hand), (given.here.auto, there.auto)):
-            if gradients[0] is not None and gradients[1] is not None:
-                changes = [_norm(a - b) for a, b in zip(*gradients, strict=True)]
-                allowed = np.maximum(allowed, changes)
+        pairs = [(given.here.hand, there.hand), (given.here.auto or [], there.auto or [])]
+        for before, after in pairs:
+            changes = [_norm(a - b) for a, b in zip(before, after, strict=True)]
+            allowed = np.maximum(allowed, changes) if changes else allowed
     tree = max((_norm(leaf) for leaf in given.here.hand), default=0.0)
     lossy = []
     for k, (mine, exact) in enumerate(zip(native, given.here.hand, strict=True)):

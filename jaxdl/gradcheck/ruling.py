@@ -39,7 +39,7 @@ def _draw(run: Run, point: Comparison, ruling: Ruling) -> None:
     name, k = run.call.names[ruling.leaf], ruling.leaf
     if ruling.word == "frozen":
         _note_once(run, _stopped(run, point))
-    elif ruling.word == "kink":
+    elif ruling.word == "kink" or (ruling.word == "disagrees" and k in point.kinks):
         _note_once(run, f"kink: at the {point.label} point the loss has no derivative in {name}.")
     elif ruling.word == "noisy":
         _note_once(run, f"Finite differences are too noisy to check autodiff on {name}.")

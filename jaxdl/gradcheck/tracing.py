@@ -6,6 +6,7 @@ jaxpr is rewritten to float64 instead.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class Traced:
     rounded: str = ""
     lifted: bool = False
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """The program without its constants: equal texts are equal programs."""
         return str(self.closed)
@@ -80,8 +81,9 @@ class Traced:
         return self.text == other.text and all(_same_array(a, b) for a, b in pairs)
 
     def __call__(self, theta: Sequence, data: Sequence, consts: Sequence | None = None) -> list:
-        consts = self.closed.consts if consts is None else consts
-        closed = core.ClosedJaxpr(self.closed.jaxpr, consts)
+        """The flat results; with `consts` in place of the program's own constants."""
+        constants = list(self.closed.consts if consts is None else consts)
+        closed = core.ClosedJaxpr(self.closed.jaxpr, constants)
         return core.jaxpr_as_fun(closed)(*theta, *data)
 
 
