@@ -28,7 +28,7 @@ blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 3px solid var(--l
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-td:last-child { text-align: right; }
+td.number { text-align: right; }
 pre, code { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: var(--tint); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto;
   white-space: pre-wrap; }
@@ -102,9 +102,12 @@ def _rows(result: dict[str, Any]) -> str:
     estimate = result["estimate"]
     interval = f" [{show(estimate['low'])}, {show(estimate['high'])}]"
     shown = show(estimate["value"]) + ("" if estimate["low"] == estimate["high"] else interval)
-    rows = {estimate["name"]: shown, **{k: show(v) for k, v in result["figures"].items()}}
+    rows = [(estimate["name"], shown, True)]
+    rows += [(k, show(v), not isinstance(v, str)) for k, v in result["figures"].items()]
     return "\n".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items()
+        f"<tr><td>{html.escape(name)}</td>"
+        f"<td{' class=number' * is_number}>{html.escape(value)}</td></tr>"
+        for name, value, is_number in rows
     )
 
 
