@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import tree as trees
+from jaxdl.devices import is_key, place, to_host
 from jaxdl.types import PyTree
 
 MANIFEST = "manifest.json"
@@ -171,28 +172,17 @@ def _leaves(tree):
     return dict(zip(trees.paths(tree), jax.tree.leaves(tree), strict=True))
 
 
-def _is_key(leaf):
-    return jnp.issubdtype(getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key)
-
-
 def _describe(leaf):
-    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    kind = "key" if _is_key(leaf) else "array"
+    data = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
+    kind = "key" if is_key(leaf) else "array"
     dtype = np.dtype(data.dtype) if hasattr(data, "dtype") else np.asarray(data).dtype
     return {"kind": kind, "shape": list(np.shape(data)), "dtype": dtype.name}
 
 
 def _to_host(leaf):
     """The leaf's bits as a NumPy array that any array format can hold, at least one-dimensional."""
-    leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        if not leaf.is_fully_replicated:
-            from jax.experimental import multihost_utils
-
-            leaf = multihost_utils.process_allgather(leaf, tiled=True)
-        else:
-            leaf = leaf.addressable_data(0)
-    array = np.ascontiguousarray(leaf)
+    leaf = jax.random.key_data(leaf) if is_key(leaf) else leaf
+    array = np.ascontiguousarray(to_host(leaf))
     exotic = array.dtype.kind == "V"  # bfloat16 and the like
     return array.view(f"u{array.dtype.itemsize}") if exotic else array
 
@@ -200,7 +190,11 @@ def _to_host(leaf):
 def _checkpointer():
     import orbax.checkpoint as ocp
 
-    alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+    # Each process reads and writes for itself: orbax would otherwise wait for the others.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
     options = alone if jax.process_count() > 1 else ocp.options.MultiprocessingOptions()
     return ocp.Checkpointer(
         ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
@@ -296,7 +290,7 @@ def _rebuild(arrays, described, like):
         if isinstance(expected, str):
             return value
         sharding = expected.sharding if getattr(expected, "committed", False) else None
-        return jnp.asarray(value) if sharding is None else jax.device_put(value, sharding)
+        return jnp.asarray(value) if sharding is None else place(value, sharding)
 
     leaves = [leaf(path, expected) for path, expected in _leaves(like).items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl import train, tree
+from jaxdl.devices import everywhere, place, row_of, to_host
 from jaxdl.types import PyTree
 
 if TYPE_CHECKING:
@@ -105,23 +106,12 @@ def run(
     configs = _check_configs(configs)
     if lanes is not None and lanes < 1:
         raise ValueError(f"lanes must be at least 1, got {lanes}.")
-    mesh = Mesh(np.asarray(devices or jax.devices()), ("runs",))
-    shared = jax.device_put(shared, NamedSharding(mesh, P()))
+    mesh = row_of("runs", devices)
+    shared = everywhere(mesh, shared)
     slim = fn if keep_params else _without_params(fn)
     program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
     pieces = _run_all(program, configs, shared, mesh, progress)
     return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
-
-
-def use_cpu_devices(count: int | None = None) -> None:
-    """Make the CPU count as several JAX devices, one for each core by default.
-
-    For entry points of programs: it has to come before JAX is first used.
-
-    Raises:
-        RuntimeError: if JAX has already started.
-    """
-    jax.config.update("jax_num_cpu_devices", count or len(os.sched_getaffinity(0)))
 
 
 class _Program(NamedTuple):
@@ -154,11 +144,11 @@ def _lower(fn, configs, shared, mesh, rows, lanes):
     def on_one_device(configs, count, *shared):
         return _some(lambda config: fn(config, *shared), configs, count, rows, lanes)
 
-    over_runs, everywhere = P("runs"), P()
+    over_runs, same = P("runs"), P()
     spread = jax.shard_map(
         on_one_device,
         mesh=mesh,
-        in_specs=(over_runs, everywhere, *[everywhere] * len(shared)),
+        in_specs=(over_runs, same, *[same] * len(shared)),
         out_specs=over_runs,
         check_vma=False,
     )
@@ -170,7 +160,7 @@ def _lower(fn, configs, shared, mesh, rows, lanes):
         )
         for name, c in configs.items()
     }
-    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, everywhere))
+    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, same))
     return jax.jit(spread).lower(shape, count, *shared)
 
 
@@ -226,26 +216,14 @@ def _call(program, configs, shared, mesh, start, count):
     total = len(next(iter(configs.values())))
     places = np.arange(mesh.size)[:, None] * count + np.arange(program.rows)
     rows = np.minimum(start + places, total - 1).reshape(-1)
-    spread, everywhere = NamedSharding(mesh, P("runs")), NamedSharding(mesh, P())
+    spread = NamedSharding(mesh, P("runs"))
     part = {
-        name: _put(c[rows].astype(jax.dtypes.canonicalize_dtype(c.dtype)), spread)
+        name: place(c[rows].astype(jax.dtypes.canonicalize_dtype(c.dtype)), spread)
         for name, c in configs.items()
     }
-    out = program.call(part, _put(np.int32(count), everywhere), *shared)
+    out = program.call(part, everywhere(mesh, np.int32(count)), *shared)
     kept = (np.arange(program.rows) < count)[None, :] & (start + places < total)
-    return jax.tree.map(lambda a: _host(a)[kept.reshape(-1)], out)
-
-
-def _put(array, sharding):
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-
-def _host(array):
-    if array.is_fully_addressable:
-        return np.asarray(array)
-    from jax.experimental import multihost_utils
-
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return jax.tree.map(lambda a: to_host(a)[kept.reshape(-1)], out)
 
 
 def _without_params(fn):

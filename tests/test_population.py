@@ -140,16 +140,16 @@ def test_a_diverged_run_is_a_row_and_its_neighbours_do_not_notice():
 def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
     program = """
         import json
-        from jaxdl import population
-        population.use_cpu_devices(8)
+        from jaxdl import devices, population
+        devices.use_cpu_devices(8)
         import jax
         from tests.test_population import CONFIGS, DATA, fit
         used = []
-        original = population._host
+        original = population.to_host
         def spy(array):
             used.append(sorted(s.device.id for s in array.addressable_shards))
             return original(array)
-        population._host = spy
+        population.to_host = spy
         result = population.run(fit, CONFIGS, *DATA)
         print(json.dumps({"cost": result.table.cost.tolist(), "used": used[0]}))
     """

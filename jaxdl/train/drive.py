@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxdl import checkpoint
+from jaxdl import checkpoint, devices
 from jaxdl.train import loop
 from jaxdl.train.fit import Result, hashable, prepare
 from jaxdl.types import Array, Key, Params
@@ -96,6 +97,7 @@ def run(
     plan, arrays, params = prepare(
         objective, params, optimizer, data, epochs=epochs, key=key, **(settings | options)
     )
+    arrays = devices.everywhere(plan.mesh, arrays)
     started = _start(plan, arrays, params, key, epochs)
     found = _resume(folder, started) if folder is not None and resume else None
     state, history, refused = found or (*started, ())
@@ -122,8 +124,12 @@ class _Driver(NamedTuple):
         epoch, length, unsaved = int(state.epoch), 1, False
         self._show(0, epoch, 0.0, history, state, refused)
         with _StopSignals() as stop, ThreadPoolExecutor(1) as waiter:
-            while not (ended := self._ended(state, begun, stop)):
+            while not (ended := self._over(state)):
                 tick = time.perf_counter()
+                late = self.time_limit is not None and tick - begun > self.time_limit
+                length, ended = _agree(length, stop.requested, late)
+                if ended:
+                    break
                 until = min(epoch + length, self.epochs)
                 # Waiting in another thread leaves this one free to hear signals.
                 out = advance(self.arrays, state, history, until)
@@ -140,17 +146,12 @@ class _Driver(NamedTuple):
             self._save(state, history)
         return Run(_result(state, history), ended, seconds)
 
-    def _ended(self, state, begun, stop):
+    def _over(self, state):
         if int(state.diverged_at) != loop.NEVER:
             return "diverged"
         if bool(loop.stopped(self.plan, state)):
             return "patience"
-        if int(state.epoch) >= self.epochs:
-            return "finished"
-        if stop.requested:
-            return "interrupted"
-        late = self.time_limit is not None and time.perf_counter() - begun > self.time_limit
-        return "time limit" if late else None
+        return "finished" if int(state.epoch) >= self.epochs else ""
 
     def _show(self, start, epoch, seconds, history, state, refused):
         if self.watch is not None:
@@ -163,11 +164,12 @@ class _Driver(NamedTuple):
         epoch = int(state.epoch)
         tree = {"state": state, "history": _rows(history, epoch)}
         checkpoint.save(self.folder, epoch, tree, keep=self.keep)
+        devices.wait_for_all("checkpoint")
 
 
 def _start(plan, arrays, params, key, epochs):
     state = loop.init(plan, params, key)
-    return state, loop.empty_history(plan, arrays, state, epochs)
+    return devices.everywhere(plan.mesh, (state, loop.empty_history(plan, arrays, state, epochs)))
 
 
 def _resume(folder, started):
@@ -197,6 +199,18 @@ _program = functools.lru_cache(maxsize=32)(_jitted)
 """One jitted program for each plan, as in `fit`."""
 
 
+def _agree(length, interrupted, late):
+    """(length, why to stop or ""), the same in every process: they must run in step."""
+    wishes = np.array([length, interrupted, late])
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        wishes = np.asarray(multihost_utils.process_allgather(wishes))
+    length, interrupted, late = wishes.reshape(-1, 3).T
+    why = "interrupted" if interrupted.any() else "time limit" if late.any() else ""
+    return int(length.min()), why
+
+
 def _next_length(epochs, seconds):
     """Epochs of the next segment: as many as take SEGMENT_SECONDS, growing tenfold at most."""
     fitting = SEGMENT_SECONDS * epochs / max(seconds, 1e-9)
@@ -204,11 +218,11 @@ def _next_length(epochs, seconds):
 
 
 def _rows(history, epoch):
-    return {name: np.asarray(values)[:epoch] for name, values in history.items()}
+    return {name: devices.to_host(values)[:epoch] for name, values in history.items()}
 
 
 def _result(state, history):
-    rows = {name: values[: int(state.epoch)] for name, values in history.items()}
+    rows = {name: jnp.asarray(h) for name, h in _rows(history, int(state.epoch)).items()}
     return Result(state.params, state.opt_state, rows, state.best, state.diverged_at, state.epoch)
 
 

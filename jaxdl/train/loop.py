@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl import optim, tree
 from jaxdl.data import batches
@@ -38,7 +39,7 @@ class Plan:
         patience: epochs without improvement before stopping; None for never.
         min_delta: improvements smaller than this do not count.
         statistics: whether gradient and update norms of each leaf are recorded.
-        shards: the batch is padded to a multiple of this many devices.
+        mesh: devices over whose first axis every batch is split; None for one device.
     """
 
     objective: Callable[..., Array]
@@ -53,7 +54,7 @@ class Plan:
     patience: int | None = None
     min_delta: float = 0.0
     statistics: bool = False
-    shards: int = 1
+    mesh: Mesh | None = None
 
 
 class Data(NamedTuple):
@@ -147,15 +148,16 @@ def empty_history(plan: Plan, data: Data, state: State, epochs: int) -> dict[str
 def _mini_batches(plan, data, state, key):
     order_key, step_key = jax.random.split(key)
     indices, weights = batches.epoch_indices(order_key, data.x.shape[0], plan.batch_size)
-    padding = -indices.shape[1] % plan.shards
-    indices, weights = (jnp.pad(a, ((0, 0), (0, padding))) for a in (indices, weights))
+    weights = weights.astype(_float_dtype(state.params))
+    indices, weights = (_pad(plan, a, axis=1) for a in (indices, weights))
     steps = indices.shape[0]
 
     def body(carry, batch):
         (params, opt_state), (i, index, weight) = carry, batch
         # Indices come from a permutation, so no gather needs a bounds check.
         x, y = (a.at[index].get(mode="promise_in_bounds") for a in (data.x, data.y))
-        weight = weight.astype(_float_dtype(state.params)) * _example_weights(data, y, 1)
+        if data.class_weights is not None:
+            weight = weight * _of_class(data.class_weights, y)
         return _step(plan, params, opt_state, x, y, jax.random.fold_in(step_key, i), weight)
 
     carry = (state.params, state.opt_state)
@@ -164,17 +166,34 @@ def _mini_batches(plan, data, state, key):
 
 
 def _full_batch(plan, data, state, key):
-    weights = _example_weights(data, data.y, None)
-    (params, opt_state), record = _step(
-        plan, state.params, state.opt_state, data.x, data.y, key, weights
-    )
+    weights = None if data.class_weights is None else _of_class(data.class_weights, data.y)
+    if plan.mesh is not None and weights is None:
+        weights = jnp.ones(data.x.shape[:1], _float_dtype(state.params))
+    x, y, weights = (a if a is None else _pad(plan, a) for a in (data.x, data.y, weights))
+    (params, opt_state), record = _step(plan, state.params, state.opt_state, x, y, key, weights)
     records = jax.tree.map(lambda r: r[None], record)
     return state._replace(params=params, opt_state=opt_state), records
+
+
+def _pad(plan, array, axis=0):
+    """Zeros at the end of an axis until the devices can share it equally; their weight is 0."""
+    extra = -array.shape[axis] % (1 if plan.mesh is None else plan.mesh.shape_tuple[0][1])
+    widths = [(0, extra if i == axis else 0) for i in range(array.ndim)]
+    return jnp.pad(array, widths) if extra else array
+
+
+def _split(plan, array):
+    """The array with its rows split over the devices: the compiler does the rest."""
+    if plan.mesh is None or array is None:
+        return array
+    rows = PartitionSpec(plan.mesh.axis_names[0])
+    return lax.with_sharding_constraint(array, NamedSharding(plan.mesh, rows))
 
 
 def _step(plan, params, opt_state, x, y, key, weights):
     """θ ← θ + update(∇J(θ; batch)): the whole of training."""
     value_and_grad = plan.value_and_grad or jax.value_and_grad(plan.objective)
+    x, y, weights = (_split(plan, a) for a in (x, y, weights))
     cost, grads = value_and_grad(params, x, y, key, weights)
     updates, opt_state = plan.optimizer.update(grads, opt_state, params)
     record = {
@@ -191,12 +210,9 @@ def _norms(name, values):
     return {f"{name}/{path}": tree.norm(leaf) for path, leaf in leaves}
 
 
-def _example_weights(data, y, default):
-    """The weight of each example's class, or `default` without class weights."""
-    if data.class_weights is None:
-        return default
-    classes = y[:, 0].astype(jnp.int32) if y.ndim == 2 else y
-    return data.class_weights[classes]
+def _of_class(class_weights, y):
+    """The weight of each example's class."""
+    return class_weights[y[:, 0].astype(jnp.int32) if y.ndim == 2 else y]
 
 
 def _summary(records):
