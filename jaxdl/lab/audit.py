@@ -188,13 +188,13 @@ def finite_everywhere(rate: Callable[[np.ndarray], np.ndarray]) -> Sides:
 
 
 def output_variance(std: Callable[[int, int], float], relu: bool, n_in=400, n_out=300) -> Sides:
-    """Mean square of a layer's pre-activations, which the rule is meant to keep at that of z."""
+    """Mean square of a layer's pre-activations, to whole numbers; it must stay that of z: 1."""
 
     def sides(rng):
         z = rng.normal(size=(n_in, 400))
         a = np.maximum(z, 0) if relu else z
         out = (rng.normal(size=(n_out, n_in)) * std(n_in, n_out)) @ a
-        return np.round(np.mean(out**2), 1), np.round(np.mean(z**2), 1)
+        return np.round(np.mean(out**2)), np.round(np.mean(z**2))
 
     return sides
 
