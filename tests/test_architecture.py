@@ -29,9 +29,10 @@ ALLOWED = {
     "metrics": {"errors", "types", "losses"},
     "stats": {"errors", "types"},
     "landscape": {"errors", "tree", "types"},
-    "checkpoint": {"errors", "tree", "types"},
-    "train": {"data", "optim", "errors", "tree", "types", "checkpoint", "metrics"},
-    "population": {"data", "errors", "train", "tree", "types"},
+    "devices": {"types"},
+    "checkpoint": {"devices", "errors", "tree", "types"},
+    "train": {"data", "devices", "optim", "errors", "tree", "types", "checkpoint", "metrics"},
+    "population": {"data", "devices", "errors", "train", "tree", "types"},
 }
 TOP = {"cli", "run", "lab"}
 """Rooms that put the others together and may import all of them."""
