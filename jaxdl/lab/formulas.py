@@ -194,7 +194,7 @@ PROPAGATION = (
         of_network(lambda n: n.W2.T @ n.dZ2, "A1"),
     ),
     Formula(
-        "Computing a Neural Network's output",
+        "Computing a Neural Network’s output",
         "3.11: the rows wᵢᵀ stacked, times x, plus b",
         equal(
             lambda w, x, b: w @ x + b,
@@ -417,14 +417,14 @@ LOGISTIC = (
         _logistic_gradient(_loop, "w"),
     ),
     Formula(
-        "Vectorizing Logistic Regression's Gradient",
+        "Vectorizing Logistic Regression’s Gradient",
         "dw = (1/m) ∗ X ∗ dzᵀ",
         _logistic_gradient(lambda x, dz: x * dz.T / 5, "w"),
         "the product is that of matrices: dw = (1/m) X · dzᵀ",
         _logistic_gradient(lambda x, dz: x @ dz.T / 5, "w"),
     ),
     Formula(
-        "Vectorizing Logistic Regression's Gradient",
+        "Vectorizing Logistic Regression’s Gradient",
         "db = (1/m) ∗ np.sum(dZ)",
         _logistic_gradient(lambda x, dz: np.sum(dz) / 5, "b"),
     ),

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jaxdl.lab import audit, formulas
+from tests.sections import SECTIONS
 
 TOLERANCE = 1e-6
 
@@ -17,29 +18,7 @@ def test_a_formula_fails_as_printed_exactly_when_an_erratum_says_so(formula, x64
 
 
 def test_sections_are_those_of_the_notes():
-    """The headings as they stand in the notes."""
-    assert {f.section for f in formulas.FORMULAS} <= set(HEADINGS)
-
-
-HEADINGS = """Understanding exponentially weighted averages
-Learning rate decay
-Regularization
-Weight Initialization for Deep Networks
-Numerical approximation of gradients
-Gradient checking
-Forward and backward propagation
-Computing a Neural Network's output
-Vectorizing across multiple examples
-Justification for vectorized implementation
-Gradient descent for neural networks
-Activation functions
-Derivatives of activation functions
-Logistic Regression
-Logistic Regression Cost Function
-Logistic Regression Gradient Descent
-Gradient Descent on m Examples
-Vectorizing Logistic Regression's Gradient
-Explanation of logistic regression cost function""".split("\n")
+    assert {f.section for f in formulas.FORMULAS} <= set(SECTIONS)
 
 
 def test_error_by_hand():
