@@ -1,0 +1,1 @@
+"""Families of bugs: each module knows one kind of mistake and the gradients it gives."""

@@ -1,0 +1,258 @@
+"""One edge of the graph carries a wrong multiple of its cotangent: dropped, negated, scaled.
+
+The gradient is linear in an edge's coefficient c, so c is read off by least squares:
+h = g + (c − 1) · (what comes through the edge). Edges in a row, with nothing joining in
+between, give the same gradient and are one site.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
+from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, structure
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Name, Variant
+
+
+def scaled_edge(position: int, c: float) -> Rule:
+    """The true rule, with what goes to one operand multiplied by c."""
+
+    def rule(sweep, node, ct):
+        sent = by_position(sweep.tape, node, ct)
+        scaled = [(p, c * x if p == position else x) for p, x in sent]
+        return [(node.ins[p], x) for p, x in scaled if not (p == position and c == 0)]
+
+    return rule
+
+
+def is_first(tape: Tape, node: Node, position: int) -> bool:
+    """Is this the first edge of its row, seen from the parameters?"""
+    var = node.ins[position]
+    made_by = tape.producer[var]
+    if made_by is None or len(tape.users(var)) > 1 or var in tape.inputs:
+        return True
+    return len(tape.moving(tape.nodes[made_by])) != 1
+
+
+def row(tape: Tape, node: Node) -> list[Node]:
+    """The nodes that an edge's cotangent comes through before anything else joins."""
+    nodes = [node]
+    while len(tape.moving(node)) == 1 and len(node.outs) == 1:
+        users = tape.users(node.outs[0])
+        if len(users) != 1:
+            break
+        node = tape.nodes[users[0][0]]
+        nodes.append(node)
+    return nodes
+
+
+def family(case: Case, node: Node) -> dict:
+    """A coefficient on each edge into this node that is the first of its row."""
+    tape = case.tape
+    if not tape.is_active(node.index) or node.prim == "stack":
+        return {}
+    if node.index < len(tape.raw) and len(tape.users(node.outs[0])) < 2:
+        return {}  # the leaf's only use is the same site
+    return {
+        ("edge", p): Variant(
+            rule=lambda c, p=p: scaled_edge(p, c),
+            reach=tape.leaves[node.ins[p]],
+            fitted=True,
+            name=lambda cs, ms, p=p: name(case, node, p, cs, ms),
+            guesses=tuple(1 / k for k in factors(tape, row(tape, node))),
+        )
+        for p in tape.moving(node)
+        if is_first(tape, node, p) and node.ins.count(node.ins[p]) == 1
+    }
+
+
+def factors(tape: Tape, nodes: list[Node]) -> list[float]:
+    """Constant factors along a row, a dropout mask's own factor included."""
+    found = [k for node in nodes if (k := factor_of(tape, node)) is not None]
+    return found + mask_factors(tape, nodes)
+
+
+def mask_factors(tape: Tape, nodes: list[Node]) -> list[float]:
+    """Factors that belong to dropout masks in a row: constants beside a mask, or in it."""
+    masks = [mask for node in nodes if (mask := mask_of(tape, node)) is not None]
+    own = [float(mask.max()) for mask in masks if not close(mask.max(), 1.0)]
+    beside = [k for node in nodes if (k := factor_of(tape, node)) is not None and k > 1]
+    return own + (beside if masks else [])
+
+
+def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequence) -> Name | None:
+    """What a coefficient on this edge is called."""
+    found = law(cs, ms)
+    tape = case.tape
+    if found is None:
+        if off_by_one(cs, ms):
+            text = f"averaged over one example too many or too few ({line(node)})"
+            return Name(("scale", "batch_mean_doubled", "batch_mean_missing"), text, 1.5)
+        return None
+    if close(found.factor, 1.0) and found.power == 0:
+        return None
+    leaf = node.index if node.index < len(tape.raw) else leaf_source(tape, node.ins[position])
+    at = f" at {line(node)}" if line(node) else ""
+    for rule in (_penalty, _dropout, _batch, _bias, _zero):
+        given = rule(case, node, position, leaf, found, at)
+        if given is not None:
+            return given
+    if close(found.factor, -1.0):
+        return Name(("sign",), f"the sign is wrong{at}", 0.5)
+    inside = _constant(case, node, found)
+    text = f"multiplied by {written(found.factor)}{at}"
+    return Name(("scale",), text + inside, 0.6 if found.sure or inside else 0.8)
+
+
+def _penalty(case, node, position, leaf, found, at) -> Name | None:
+    made_by = case.tape.producer[node.ins[position]]
+    if not {node.index, made_by} & structure(case.tape).penalties:
+        return None
+    if close(found.factor, 0.0):
+        return Name(("l2_missing",), f"the penalty's gradient is left out{at}", 0.45)
+    power = {0: "", 1: " · m", -1: " / m"}[found.power]
+    text = f"the penalty's gradient is multiplied by {written(found.factor)}{power}{at}"
+    return Name(("l2_scaled",), text, 0.5)
+
+
+def _dropout(case, node, position, leaf, found, at) -> Name | None:
+    if found.power or close(found.factor, 0.0):
+        return None
+    for k in mask_factors(case.tape, row(case.tape, node)):
+        if close(found.factor, 1 / k):
+            text = f"the dropout factor 1/keep_prob = {written(k)} is left out on the way back{at}"
+            return Name(("dropout_scale_missing", "scale"), text, 0.4)
+    return None
+
+
+def _batch(case, node, position, leaf, found, at) -> Name | None:
+    bias = leaf is not None and is_bias(case.tape, leaf)
+    size = case.size
+    factor, power = found.factor, found.power
+    if power == 0 and not found.sure and size is not None and size > 1:
+        power = 1 if close(factor, size) else -1 if close(factor, 1 / size) else 0
+    if power == 0:
+        return None
+    extra = ("scale",) if not found.sure else ()
+    rest = "" if close(factor, 1.0) or not found.sure else f" (times {written(factor)})"
+    if power == 1:
+        text = f"summed over the batch instead of averaged: factor m{rest}{at}"
+        return Name(("batch_mean_missing", *extra), text, 0.5)
+    text = f"divided by m once too often{rest}{at}"
+    if bias:
+        text = f"the bias gradient is averaged over the batch where it must be summed{rest}{at}"
+        return Name(("bias_reduction_wrong", "batch_mean_doubled", *extra), text, 0.5)
+    words = ("batch_mean_doubled", *extra)
+    if leaf is not None and repeats(case.tape, leaf):
+        words = ("batch_mean_doubled", "bias_reduction_wrong", *extra)
+    return Name(words, text, 0.5)
+
+
+def repeats(tape: Tape, leaf: int) -> bool:
+    """Is the leaf repeated along new axes in its (only) use?"""
+    var = tape.inputs[leaf]
+    users = tape.users(var)
+    while len(users) == 1:
+        node = tape.nodes[users[0][0]]
+        if len(tape.moving(node)) > 1:
+            return False
+        if np.size(tape.values[node.outs[0]]) > np.size(tape.values[var]):
+            return True
+        users = tape.users(node.outs[0])
+    return False
+
+
+def is_bias(tape: Tape, leaf: int) -> bool:
+    """Is every use of the leaf, outside penalties, an addition after repetition?"""
+    penalties = structure(tape).penalties
+    stack, adds, others = [tape.inputs[leaf]], 0, 0
+    while stack:
+        for index, _ in tape.users(stack.pop()):
+            node = tape.nodes[index]
+            if index in penalties:
+                continue
+            if len(tape.moving(node)) == 1 and node.prim in (
+                "broadcast_in_dim",
+                "reshape",
+                "squeeze",
+                "copy",
+                "transpose",
+                "slice",
+                "index",
+                "mul",
+                "convert_element_type",
+            ):
+                stack.append(node.outs[0])
+            elif node.prim in ("add", "sub", "add_any"):
+                adds += 1
+            else:
+                others += 1
+    return adds > 0 and others == 0
+
+
+def _bias(case, node, position, leaf, found, at) -> Name | None:
+    """A bias leaf off by the size of some of the axes it is repeated along."""
+    if leaf is None or not is_bias(case.tape, leaf) or found.power or close(found.factor, 0.0):
+        return None
+    repeated = repetition(case.tape, leaf)
+    for count in repeated:
+        if count > 2 and close(found.factor, 1 / count):
+            text = f"the bias gradient is averaged over {count} places where it must be summed{at}"
+            return Name(("bias_reduction_wrong", "scale"), text, 0.6)
+    return None
+
+
+def repetition(tape: Tape, leaf: int) -> list[int]:
+    """Sizes (and their products) of the axes along which a bias is repeated."""
+    var, sizes = tape.inputs[leaf], []
+    users = tape.users(var)
+    while users:
+        node = tape.nodes[users[0][0]]
+        if len(tape.moving(node)) > 1:
+            break
+        if node.prim == "broadcast_in_dim":
+            grown = np.size(tape.values[node.outs[0]]) // max(np.size(tape.values[node.ins[0]]), 1)
+            sizes += [n for n in tape.shape(node.outs[0]) if n > 1] + [grown]
+        users = tape.users(node.outs[0])
+    shape = np.shape(tape.values[tape.inputs[leaf]])
+    sizes = [n for n in sizes if n > 1]
+    products = {a * b for a in sizes for b in sizes if a != b}
+    return sorted({*sizes, *products} - set(shape[:0]))
+
+
+def _zero(case, node, position, leaf, found, at) -> Name | None:
+    if not close(found.factor, 0.0):
+        return None
+    tape = case.tape
+    if leaf is not None:
+        if uses(tape, leaf) > 1 and node.index >= len(tape.raw):
+            text = f"one use of a shared leaf is left out{at}"
+            return Name(("shared_weight_missed", "path_dropped"), text, 0.7)
+        exact = not np.any(case.hand[leaf])
+        return Name(
+            ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
+        )
+    text = f"what comes back through this edge is left out{at}"
+    return Name(("path_dropped",), text, 0.8)
+
+
+def uses(tape: Tape, leaf: int) -> int:
+    """How many uses of a leaf there are outside penalties."""
+    penalties = structure(tape).penalties
+    var = tape.inputs[leaf]
+    users = [n for n, _ in tape.users(var) if n not in penalties]
+    while len(users) == 1 and len(tape.moving(tape.nodes[users[0]])) == 1:
+        users = [n for n, _ in tape.users(tape.nodes[users[0]].outs[0]) if n not in penalties]
+    return len(users)
+
+
+def _constant(case, node, found) -> str:
+    """A remark if the coefficient is a constant of the loss, left out or applied twice."""
+    for k in factors(case.tape, row(case.tape, node)):
+        if close(found.factor, 1 / k):
+            return f": the factor {written(k)} is left out on the way back"
+        if close(found.factor, k):
+            return f": the factor {written(k)} is applied twice"
+    return ""

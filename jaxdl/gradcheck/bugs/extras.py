@@ -1,0 +1,67 @@
+"""A derivative too many: the cotangent multiplied by one more f′.
+
+The classic: a loss on logits gives a − y directly, and the sigmoid's a(1 − a) is applied again.
+"""
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.activations import regions
+from jaxdl.gradcheck.bugs.softmax import softmax
+from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.search import Case, Variant
+
+MAKERS = ("dot_general", "add", "conv_general_dilated", "reshape", "squeeze", "add_any", "index")
+
+
+def family(case: Case, node: Node) -> dict:
+    """The incoming gradient of a pre-activation times a derivative that does not belong there."""
+    tape = case.tape
+    out = node.outs[0]
+    if not tape.is_active(node.index) or np.ndim(tape.values[out]) == 0:
+        return {}
+    if node.prim not in MAKERS and not regions(tape, node):
+        return {}
+    if not _ends_linear_part(case, node):
+        return {}
+    v = tape.values[out]
+    at = f" at {line(node)}" if line(node) else ""
+    with np.errstate(all="ignore"):
+        s = 1 / (1 + np.exp(-v))
+        factors = {
+            "sigmoid′": s * (1 - s),
+            "tanh′": 1 - np.tanh(v) ** 2,
+            "step": (v > 0) * 1.0,
+            "a(1 − a)": v * (1 - v),
+            "1 − a²": 1 - v * v,
+            "its own value": v,
+            "sigmoid": s,
+        }
+        for axis in range(v.ndim):
+            if v.shape[axis] > 1:
+                p = softmax(v, axis)
+                factors[f"p(1 − p) of its softmax, axis {axis}"] = p * (1 - p)
+    words = ("activation_derivative_wrong",)
+    return {
+        name: Variant(
+            lambda c, k=k: times(k), tape.leaves[out], words,
+            f"the gradient is multiplied by {name} once too often{at}", 0.8,
+        )
+        for name, k in factors.items()
+    }  # fmt: skip
+
+
+def _ends_linear_part(case: Case, node: Node) -> bool:
+    """Is the next thing something other than one more sum?"""
+    users = case.tape.users(node.outs[0])
+    return not (len(users) == 1 and case.tape.nodes[users[0][0]].prim in ("add", "add_any"))
+
+
+def times(k: np.ndarray) -> Rule:
+    """The true rule for the cotangent times k."""
+
+    def rule(sweep, node, ct):
+        return [(node.ins[p], c) for p, c in by_position(sweep.tape, node, ct * k)]
+
+    return rule

@@ -1,0 +1,101 @@
+"""The right gradient of a slightly different loss: without its ε, clip, mask or constant factor.
+
+The caller's gradient recomputes the forward pass; what is left out there changes every array
+behind it. The tape is run again with the node passed through, and every rule uses the new
+values.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.activations import is_epsilon
+from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Selector, Variant, selectors
+
+
+class WithoutStep(NamedTuple):
+    """The hypothesis that the selected nodes are left out of the forward pass, too."""
+
+    selector: Selector
+
+    def build(self, case: Case) -> list[tuple[int, Variant]]:
+        """The rules of all nodes that see other values."""
+        tape = case.tape
+        skipped = [i for i in self.selector.nodes(tape) if left_out(tape, tape.nodes[i])]
+        if not skipped:
+            return []
+        key = ("without", self.selector)
+        if key not in case.memo:
+            case.memo[key] = rerun(tape, set(skipped))
+        values, touched = case.memo[key]
+        first = tape.nodes[skipped[0]]
+        words, what = left_out(tape, first) or ((), "")
+        text = f"the gradient is that of a loss without {what} at {line(first)}"
+        return [
+            (i, Variant(lambda c, i=i: _rule(values, i in skipped), 0, words, text, 0.7))
+            for i in touched
+        ]
+
+
+def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[WithoutStep]:
+    """One for every step that a gradient may forget."""
+    tape = case.tape
+    for selector in selectors(tape):
+        nodes = [tape.nodes[i] for i in selector.nodes(tape)]
+        if any(left_out(tape, n) for n in nodes):
+            yield WithoutStep(selector)
+
+
+def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
+    """Words for a step that may be forgotten, or None."""
+    if len(tape.moving(node)) != 1:
+        return None
+    if is_epsilon(tape, node):
+        return ("clip_or_eps_ignored",), "its ε or clip"
+    if mask_of(tape, node) is not None:
+        return ("dropout_mask_missing",), "its mask"
+    if factor_of(tape, node) is not None:
+        return ("scale",), "a constant factor"
+    return None
+
+
+def rerun(tape: Tape, skipped: set[int]):
+    """(values, touched): the tape with some nodes passed through, and who sees a difference."""
+    values = list(tape.values)
+    changed: set[int] = set()
+    touched = []
+    with np.errstate(all="ignore"):
+        for node in tape.nodes:
+            if node.index in skipped:
+                (p,) = tape.moving(node)
+                values[node.outs[0]] = values[node.ins[p]]
+            elif changed & set(node.ins):
+                if node.opaque is not None:
+                    return list(tape.values), []
+                out = RULES[node.prim][0](node.params, *(values[i] for i in node.ins))
+                values[node.outs[0]] = np.asarray(out)
+            else:
+                continue
+            changed |= set(node.outs)
+            if tape.is_active(node.index):
+                touched.append(node.index)
+    return values, touched
+
+
+def _rule(values, passes: bool) -> Rule:
+    def rule(sweep, node, ct):
+        tape = sweep.tape
+        if passes:
+            (p,) = tape.moving(node)
+            return [(node.ins[p], ct)]
+        ins = [values[i] for i in node.ins]
+        back = RULES[node.prim][1](node.params, ct, ins, values[node.outs[0]])
+        pairs = zip(node.ins, back, strict=True)
+        return [(v, c) for v, c in pairs if c is not None and tape.active[v]]
+
+    return rule

@@ -1,0 +1,148 @@
+"""Products with a wrong factor: another array in place of an operand or of the cotangent.
+
+For y = x · w the true rule sends ct · wᵀ to x and xᵀ · ct to w. Here w, x or ct on one of the
+two ways back is replaced by every other array of the same shape, or by its transpose.
+"""
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.activations import is_elementwise, is_linear
+from jaxdl.gradcheck.replay.addresses import variables
+from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.structure import leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Variant
+
+PRODUCTS = ("dot_general", "conv_general_dilated", "mul", "div")
+
+
+def family(case: Case, node: Node) -> dict:
+    """Wrong operands and wrong cotangents on each way back through a product."""
+    tape = case.tape
+    if node.prim not in PRODUCTS or not tape.is_active(node.index):
+        return {}
+    found: dict = {}
+    for p in tape.moving(node):
+        reach = tape.leaves[node.ins[p]]
+        if node.prim != "div" or p == 1:
+            found.update(_operands(case, node, p, reach))
+        found.update(_cotangents(case, node, p, reach))
+    return found
+
+
+def replaced(node: Node, position: int, ins=None, ct_of=None) -> Rule:
+    """The true rule, but on the way to one operand with other operands or another cotangent."""
+
+    def rule(sweep, node, ct):
+        tape = sweep.tape
+        own = [tape.values[v] for v in node.ins]
+        other = RULES[node.prim][1](
+            node.params,
+            ct if ct_of is None else ct_of(sweep),
+            own if ins is None else ins(own),
+            tape.values[node.outs[0]],
+        )[position]
+        sent = by_position(tape, node, ct)
+        return [(node.ins[p], other if p == position else c) for p, c in sent]
+
+    return rule
+
+
+def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
+    tape, q = case.tape, 1 - p
+    other = tape.values[node.ins[q]]
+    at = f" at {line(node)}" if line(node) else ""
+    found: dict = {}
+
+    def substituted(value):
+        def ins(own):
+            own = list(own)
+            own[q] = value
+            return own
+
+        return lambda c: replaced(node, p, ins=ins)
+
+    for order in square_transposes(np.shape(other)):
+        if node.prim in ("dot_general", "mul"):
+            found["transposed", p, order] = Variant(
+                substituted(np.transpose(other, order)), reach, ("transpose",),
+                f"an operand is used without its transpose (or with one too many){at}", 0.4,
+            )  # fmt: skip
+    for address, var in variables(tape, node, np.shape(other)):
+        if var == node.ins[q]:
+            continue
+        words = ("stale_operand",)
+        if mask_of(tape, node) is not None:
+            words = ("dropout_mask_missing", "stale_operand")
+        if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
+            text = f"another parameter is used in place of an operand{at}"
+        else:
+            text = f"the array {made(tape, var)} is used in place of an operand{at}"
+        found["operand", p, address] = Variant(
+            substituted(tape.values[var]), reach, words, text, 0.7
+        )
+    return found
+
+
+def square_transposes(shape: tuple[int, ...]):
+    """Swaps of two equal axes (the last two of a stack of matrices, or any pair)."""
+    rank = len(shape)
+    for i in range(rank):
+        for j in range(i + 1, rank):
+            if shape[i] == shape[j] > 1:
+                order = list(range(rank))
+                order[i], order[j] = j, i
+                yield tuple(order)
+
+
+def made(tape: Tape, var: int) -> str:
+    """Where an array comes from, in words."""
+    index = tape.producer[var]
+    place = "" if index is None else line(tape.nodes[index])
+    if place:
+        return f"made at {place}"
+    leaf = leaf_source(tape, var)
+    return "of the input" if leaf is None else f"of parameter leaf {leaf}"
+
+
+def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:
+    """The gradient of a later array in place of that of the product."""
+    tape, found = case.tape, {}
+    out = node.outs[0]
+    at = f" at {line(node)}" if line(node) else ""
+    for address, var in variables(tape, node, tape.shape(out)):
+        if not tape.active[var] or var <= out or var == out:
+            continue
+        words, text = between(tape, out, var)
+        found["cotangent", p, address] = Variant(
+            lambda c, var=var: replaced(node, p, ct_of=lambda sweep: sweep.ct(var)),
+            reach, words, text + at, 0.6,
+        )  # fmt: skip
+    return found
+
+
+def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
+    """What is skipped when the gradient of `var` is taken for that of the earlier `out`."""
+    path, current = [], var
+    while current != out and len(path) < 24:
+        index = tape.producer[current]
+        node = tape.nodes[index] if index is not None else None
+        if node is None or not is_elementwise(tape, node):
+            break
+        path.append(node)
+        previous = [node.ins[q] for q in tape.moving(node)]
+        current = out if out in previous else max(previous, default=-1)
+    if current == out:
+        if any(not is_linear(tape, n) for n in path):
+            words = ("activation_derivative_missing", "stale_operand")
+            return words, "the gradient behind the activation is used, without f′"
+        if any(mask_of(tape, n) is not None for n in path):
+            words = ("dropout_mask_missing", "stale_operand")
+            return words, "the gradient behind the dropout mask is used"
+        if path:
+            return (
+                "path_dropped",
+                "stale_operand",
+            ), "the gradient behind a constant factor is used"
+    return ("stale_operand",), "the gradient of another array is used in a product"

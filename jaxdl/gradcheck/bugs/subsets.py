@@ -1,0 +1,163 @@
+"""Sums that leave something out: examples, time steps, uses in a loop.
+
+Within one node, part of the cotangent is zeroed along an axis that the backward rule sums
+over. Across the repetitions of a line (an unrolled loop), an edge is cut in some of them.
+"""
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
+from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.rules.contractions import dot_letters
+from jaxdl.gradcheck.replay.rules.structural import broadcast_axes
+from jaxdl.gradcheck.replay.structure import ancestors, leaf_source, line, structure
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Variant
+
+
+def kept_sets(n: int) -> dict[str, np.ndarray]:
+    """Named subsets of 0 ... n−1 that a buggy loop or slice keeps."""
+    index = np.arange(n)
+    sets = {
+        "all but the last": index < n - 1,
+        "all but the first": index > 0,
+        "only the last": index == n - 1,
+        "only the first": index == 0,
+        "the first half": index < n // 2,
+        "the second half": index >= n // 2,
+        "every second one": index % 2 == 0,
+        "every second one, from the second": index % 2 == 1,
+        "all but the last two": index < n - 2,
+        "all but the first two": index > 1,
+    }
+    return {name: keep for name, keep in sets.items() if 0 < keep.sum() < n}
+
+
+def family(case: Case, node: Node) -> dict:
+    """Subsets along summed axes, and subsets of the repetitions of this line."""
+    if not case.tape.is_active(node.index) or node.index in structure(case.tape).penalties:
+        return {}
+    return {**_along_axes(case, node), **_repetitions(case, node)}
+
+
+def _along_axes(case: Case, node: Node) -> dict:
+    tape, found = case.tape, {}
+    out = node.outs[0]
+    if node.opaque is not None or np.ndim(tape.values[out]) == 0:
+        return {}
+    for p in tape.moving(node):
+        for axis in summed_axes(tape, node, p):
+            n = tape.shape(out)[axis]
+            for what, keep in kept_sets(n).items():
+                words, noun = kind(case, node, n)
+                cost = 0.6
+                found["kept", p, axis, what] = Variant(
+                    lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
+                    tape.leaves[node.ins[p]],
+                    words,
+                    f"of {n} {noun}, {what} are summed at {line(node)}",
+                    cost,
+                )
+    for axis, n in enumerate(tape.shape(out)):
+        if n == case.size and n > 1:
+            for what, keep in kept_sets(n).items():
+                found["through", axis, what] = Variant(
+                    lambda c, axis=axis, keep=keep: masked(None, axis, keep),
+                    tape.leaves[out],
+                    ("examples_dropped",),
+                    f"of {n} examples, {what} get a gradient at {line(node)}",
+                    0.6,
+                )
+    return found
+
+
+def kind(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
+    """Words and noun for things left out along an axis of this length."""
+    if n == case.size:
+        return ("examples_dropped",), "examples"
+    if case.size is None:
+        return ("examples_dropped", "timesteps_truncated"), "examples or time steps"
+    return ("timesteps_truncated", "examples_dropped"), "positions"
+
+
+def summed_axes(tape: Tape, node: Node, position: int) -> list[int]:
+    """Axes of the output that the way back to this operand sums over, if it is a parameter."""
+    var = node.ins[position]
+    if leaf_source(tape, var) is None:
+        return []
+    if node.prim == "dot_general":
+        letters = dot_letters(node.params, *(np.ndim(tape.values[v]) for v in node.ins))
+        own = (letters.left, letters.right)[position]
+        return [i for i, c in enumerate(letters.out) if c not in own]
+    if node.prim == "broadcast_in_dim":
+        return [
+            a
+            for a in broadcast_axes(node.params, tape.shape(var))
+            if tape.shape(node.outs[0])[a] > 1
+        ]
+    if node.prim == "conv_general_dilated" and position == 1:
+        spec = node.params["dimension_numbers"].out_spec
+        return [spec[0]]
+    return []
+
+
+def masked(position: int | None, axis: int, keep: np.ndarray) -> Rule:
+    """The true rule with part of the cotangent zeroed, on the way to one operand or to all."""
+
+    def rule(sweep, node, ct):
+        shape = [-1 if i == axis else 1 for i in range(np.ndim(ct))]
+        part = by_position(sweep.tape, node, ct * keep.reshape(shape))
+        if position is None:
+            return [(node.ins[p], c) for p, c in part]
+        cut = dict(part)
+        whole = by_position(sweep.tape, node, ct)
+        return [(node.ins[p], cut[p] if p == position else c) for p, c in whole]
+
+    return rule
+
+
+def _repetitions(case: Case, node: Node) -> dict:
+    """Cut an edge in some of the repetitions of this line."""
+    tape = case.tape
+    members = tape.groups[tape.key(node)]
+    n, k = len(members), tape.ordinal[node.index]
+    if n < 2:
+        return {}
+    found: dict = {}
+    for p in tape.moving(node):
+        if not is_first(tape, node, p):
+            continue
+        words, noun = _loop_words(case, node, p, members)
+        for what, keep in {**kept_sets(n), **_windows(n)}.items():
+            if not keep[k]:
+                found["repetition", p, what] = Variant(
+                    lambda c, p=p: scaled_edge(p, 0.0),
+                    tape.leaves[node.ins[p]],
+                    words,
+                    f"of {n} {noun}, {what} are followed back at {line(node)}",
+                    0.7,
+                )
+    return found
+
+
+def _windows(n: int) -> dict[str, np.ndarray]:
+    """The last few repetitions, and chunks between which the gradient is cut."""
+    index = np.arange(n)
+    last = {f"the last {k}": index >= n - k for k in range(2, min(n, 9))}
+    first = {f"the first {k}": index < k for k in range(2, min(n, 9))}
+    chunks = {f"all but every {k}th": index % k != 0 for k in range(2, min(n, 9))}
+    return {**last, **first, **chunks}
+
+
+def _loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[str, ...], str]:
+    tape = case.tape
+    if len(members) == case.size and not is_nested(tape, members):
+        return ("examples_dropped", "shared_weight_missed"), "examples"
+    if leaf_source(tape, node.ins[position]) is not None:
+        return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "time steps"
+    return ("timesteps_truncated", "path_dropped"), "time steps"
+
+
+def is_nested(tape: Tape, members: list[int]) -> bool:
+    """Does the last repetition depend on the first?"""
+    return members[0] in ancestors(tape, [tape.nodes[members[-1]].outs[0]])

@@ -1,0 +1,327 @@
+"""Names the bug in a wrong hand-derived gradient, exactly or not at all.
+
+For every hypothesis the gradient that this bug would give is computed; it is accepted only if
+it equals the caller's gradient to rounding on every leaf, at every point and batch size. Among
+those that hold, the cheapest description stands first. If no single bug explains every leaf,
+the best explanation of one leaf is taken for granted and the search goes on from there.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import tree
+from jaxdl.gradcheck.bugs import (
+    activations,
+    algebra,
+    edges,
+    extras,
+    forward,
+    kernels,
+    masks,
+    operands,
+    paths,
+    softmax,
+    subsets,
+)
+from jaxdl.gradcheck.problem import Finding, Point, Problem
+from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
+from jaxdl.gradcheck.replay.structure import bits
+from jaxdl.gradcheck.replay.tape import Tape, trace
+from jaxdl.gradcheck.search import Case, Family, Match, explains, search
+
+FAMILIES: tuple[Family, ...] = (
+    edges.family,
+    algebra.family,
+    activations.family,
+    operands.family,
+    masks.family,
+    softmax.family,
+    subsets.family,
+    kernels.family,
+    extras.family,
+)
+
+OTHERS = (forward.hypotheses, paths.hypotheses)
+"""Hypotheses about many nodes at once."""
+
+MAX_BUGS = 8
+BRANCHES = 3
+
+
+def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
+    """What is wrong with the gradient, one finding for every independent bug.
+
+    Args:
+        problem: both gradients at several points.
+        budget_s: seconds after which the search stops; what is unexplained then is "unknown".
+
+    Returns:
+        Findings; empty if the gradient is right.
+    """
+    deadline = time.monotonic() + budget_s
+    names = tree.paths(problem.points[0].params)
+    broken = not_a_number(problem, names)
+    points = [p for p in problem.points if _finite(p.hand) and _finite(p.auto)]
+    if not points:
+        return broken
+    cases = prepare(problem, points)
+    wrong = all_wrong(cases)
+    if not wrong:
+        return broken
+    matches, left = explain(cases, wrong, deadline, MAX_BUGS)
+    findings = [_finding(m, names) for m in matches]
+    return (*broken, *merged(findings), *leftover(cases, left, names))
+
+
+def _finite(gradient) -> bool:
+    return all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+def not_a_number(problem: Problem, names: list[str]) -> tuple[Finding, ...]:
+    """Leaves that hold NaN or infinity where the true gradient does not."""
+    bad: dict[str, str] = {}
+    for point in problem.points:
+        pairs = zip(names, jax.tree.leaves(point.hand), jax.tree.leaves(point.auto), strict=True)
+        for name, hand, auto in pairs:
+            if not np.all(np.isfinite(hand)) and np.all(np.isfinite(auto)):
+                bad.setdefault(name, point.label)
+    if not bad:
+        return ()
+    where = ", ".join(f"{name} at the point {label!r}" for name, label in bad.items())
+    text = f"The gradient holds NaN or infinity: {where}."
+    return (Finding("not_a_number", (), tuple(bad), text, float("inf")),)
+
+
+def prepare(problem: Problem, points: Sequence[Point]) -> list[Case]:
+    """The points as cases, the most telling one (perturbed, full batch) first."""
+    order = sorted(points, key=lambda p: ("perturbed" not in p.label, -(p.batch_size or 0)))
+    return [prepare_point(problem, point) for point in order]
+
+
+def prepare_point(problem: Problem, point: Point) -> Case:
+    """Trace the loss at a point; without a faithful tape, only the leaves."""
+    hand = [np.asarray(x) for x in jax.tree.leaves(point.hand)]
+    auto = [np.asarray(x) for x in jax.tree.leaves(point.auto)]
+    tolerance = [float(t) for t in jax.tree.leaves(problem.tolerance(point))]
+    for atomic in (False, True):
+        try:
+            tape = trace(problem.loss, point.params, point.args, atomic)
+            base = sweep(tape)
+        except Exception:
+            continue
+        pairs = zip(base.grads(), auto, tolerance, strict=True)
+        if all(np.all(np.abs(a - b) <= t) for a, b, t in pairs):
+            return Case(point.label, tape, base, hand, tolerance, point.batch_size)
+    tape, base = bare(jax.tree.leaves(point.params), auto)
+    return Case(point.label, tape, base, hand, tolerance, point.batch_size)
+
+
+def bare(params: list, auto: list[np.ndarray]) -> tuple[Tape, Sweep]:
+    """A tape that has only the leaves, for a loss that cannot be traced."""
+    tape = Tape()
+    raw = []
+    for i, value in enumerate(params):
+        value = np.asarray(value)
+        moves = jnp.issubdtype(value.dtype, np.inexact)
+        raw.append(tape.variable(value, active=moves, leaves=1 << i if moves else 0))
+    leaves = [tape.apply("copy", {}, (v,), ("leaf", i))[0] for i, v in enumerate(raw)]
+    tape.raw, tape.inputs = tuple(raw), tuple(leaves)
+    cts = dict(zip(leaves, auto, strict=True)) | dict(zip(raw, auto, strict=True))
+    sent = {i: [(raw[i], auto[i])] for i in range(len(raw)) if tape.active[raw[i]]}
+    return tape, Sweep(tape, {}, cts, sent)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A bug that was found, with everything else that gives the same gradient."""
+
+    best: Match
+    others: tuple[Match, ...]
+
+
+def explain(
+    cases: list[Case], wrong: int, deadline: float, bugs: int
+) -> tuple[list[Accepted], int]:
+    """Bugs that together give the caller's gradient, and the leaves that stay unexplained."""
+    whole = search_whole(cases, wrong, deadline)
+    if whole:
+        return [Accepted(whole[0], tuple(whole[1:]))], 0
+    best: tuple[list[Accepted], int] = ([], wrong)
+    if bugs <= 1:
+        return best
+    for leaf in nearest_to_loss(cases[0], wrong):
+        for chosen in partial(cases, leaf, wrong, deadline)[:BRANCHES]:
+            after = [c.on(m) for c, m in zip(cases, chosen.best.mutations, strict=True)]
+            left = all_wrong(after)
+            if left & ~wrong or left == wrong:
+                continue
+            rest, still = explain(after, left, deadline, bugs - 1) if left else ([], 0)
+            if not still:
+                return [chosen, *rest], 0
+            if len(bits(still)) < len(bits(best[1])):
+                best = ([chosen, *rest], still)
+        if time.monotonic() > deadline:
+            break
+        if best[0]:
+            break
+    return best
+
+
+def all_wrong(cases: Sequence[Case]) -> int:
+    """Bit mask of the leaves that are unexplained at any point."""
+    mask = 0
+    for case in cases:
+        mask |= case.wrong()
+    return mask
+
+
+def partial(cases: list[Case], leaf: int, wrong: int, deadline: float) -> list[Accepted]:
+    """Bugs that explain one leaf and touch no right one; those that explain more come first."""
+    found = search(
+        cases, FAMILIES, OTHERS, lambda reach: bool(reach >> leaf & 1), 1 << leaf, wrong, deadline
+    )
+    ranked: dict[int, list[Match]] = {}
+    for match in found:
+        ranked.setdefault(explained_by(cases, match, wrong), []).append(match)
+    order = sorted(ranked, key=lambda mask: -len(bits(mask)))
+    return [Accepted(ranked[mask][0], tuple(ranked[mask][1:])) for mask in order]
+
+
+def explained_by(cases: list[Case], match: Match, wrong: int) -> int:
+    """Wrong leaves that come out right at every point under a match."""
+    mask = wrong
+    for case, mutation in zip(cases, match.mutations, strict=True):
+        change = shift(case.base, mutation)
+        for i in bits(wrong):
+            if not explains(case, change, 1 << i):
+                mask &= ~(1 << i)
+    return mask
+
+
+def search_whole(cases: list[Case], wrong: int, deadline: float) -> list[Match]:
+    """Single bugs that explain every wrong leaf and touch no right one."""
+    right = sum(1 << i for i in range(len(cases[0].hand))) & ~wrong
+    strict = search(
+        cases,
+        FAMILIES,
+        OTHERS,
+        lambda reach: not (wrong & ~reach or reach & right),
+        wrong,
+        wrong,
+        deadline,
+    )
+    return strict or search(
+        cases,
+        FAMILIES,
+        (),
+        lambda reach: bool(not wrong & ~reach and reach & right),
+        wrong,
+        wrong,
+        deadline,
+    )
+
+
+def nearest_to_loss(case: Case, wrong: int) -> list[int]:
+    """Wrong leaves in backward order: the one used last in the loss first."""
+    tape = case.tape
+
+    def last_use(leaf: int) -> int:
+        return max((n for n, _ in tape.users(tape.inputs[leaf])), default=0)
+
+    return sorted(bits(wrong), key=last_use, reverse=True)
+
+
+def _finding(accepted: Accepted, names: list[str]) -> Finding:
+    best = accepted.best
+    words = [*best.name.words]
+    for other in accepted.others:
+        words += other.name.words
+    words = list(dict.fromkeys(words))
+    leaves = tuple(names[i] for i in bits(best.leaves))
+    text = f"{', '.join(leaves)}: {best.name.text}."
+    return Finding(words[0], tuple(words[1:]), leaves, text, best.residual)
+
+
+def merged(findings: list[Finding]) -> list[Finding]:
+    """Findings that say the same about several leaves, as one."""
+    groups: dict[tuple, list[Finding]] = {}
+    for finding in findings:
+        said = finding.explanation.split(": ", 1)[-1]
+        key = (finding.cause, said.split(" at ")[0])
+        groups.setdefault(key, []).append(finding)
+    return [_together(same) for same in groups.values()]
+
+
+def _together(same: list[Finding]) -> Finding:
+    first = same[0]
+    if len(same) == 1:
+        return first
+    leaves = tuple(dict.fromkeys(leaf for finding in same for leaf in finding.leaves))
+    shared = [w for w in first.equivalent if all(w in f.equivalent for f in same)]
+    said = first.explanation.split(": ", 1)[-1]
+    return Finding(
+        first.cause,
+        tuple(shared),
+        leaves,
+        f"{', '.join(leaves)}: {said}",
+        max(f.residual for f in same),
+    )
+
+
+def leftover(cases: list[Case], left: int, names: list[str]) -> tuple[Finding, ...]:
+    """What no hypothesis explains: single wrong entries, and the rest as unknown."""
+    findings, rest = [], []
+    for i in nearest_to_loss(cases[0], left):
+        place = lone_place(cases, i)
+        if place is None:
+            rest.append(i)
+        else:
+            text = f"{names[i]}: wrong at {place} and nowhere else."
+            findings.append(Finding("wrong_entry", (), (names[i],), text, worst(cases, i)))
+    if rest:
+        findings.append(unknown(cases, rest, names))
+    return tuple(findings)
+
+
+def lone_place(cases: list[Case], leaf: int) -> str | None:
+    """The one entry, row or column where a leaf is wrong at every point, or None."""
+    bad = np.zeros(cases[0].hand[leaf].shape, bool)
+    for case in cases:
+        bad |= ~(np.abs(case.rest()[leaf]) <= case.tolerance[leaf])
+    index = np.argwhere(bad)
+    if bad.size < 2 or not len(index):
+        return None
+    if len(index) == 1:
+        return f"entry {index[0].tolist()}"
+    for axis in range(bad.ndim):
+        where = np.unique(index[:, axis])
+        if bad.ndim > 1 and len(where) == 1 and bad.shape[axis] > 1:
+            return f"index {where[0]} of axis {axis}"
+    return None
+
+
+def worst(cases: list[Case], leaf: int) -> float:
+    """Largest error of a leaf relative to its largest entry."""
+    errors = [np.max(np.abs(c.rest()[leaf]), initial=0) for c in cases]
+    sizes = [np.max(np.abs(c.hand[leaf]), initial=1e-300) for c in cases]
+    return float(max(e / s for e, s in zip(errors, sizes, strict=True)))
+
+
+def unknown(cases: list[Case], left: list[int], names: list[str]) -> Finding:
+    """Where the gradient is wrong, when nothing says why."""
+    case, first = cases[0], left[0]
+    rest = np.abs(case.rest()[first])
+    entry = np.unravel_index(int(np.argmax(rest)), rest.shape) if rest.size else ()
+    place = [int(i) for i in entry]
+    text = (
+        f"No single bug that was tried gives this gradient. The wrong leaf nearest to the loss is "
+        f"{names[first]}: start there. Its worst entry is {place}: {case.hand[first][entry]:.6g} "
+        f"where {case.base.grads()[first][entry]:.6g} is right (point {case.label!r})."
+    )
+    leaves = tuple(names[i] for i in left)
+    return Finding("unknown", (), leaves, text, max(worst(cases, i) for i in left))

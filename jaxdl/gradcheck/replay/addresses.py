@@ -1,0 +1,60 @@
+"""Names for variables that mean the same at every point, relative to a node.
+
+A variable made by a line that runs once is named by that line. One made by a line that runs as
+often as the node's own (time steps, examples) is named by the line and a distance in time.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxdl.gradcheck.replay.tape import Node, Tape
+
+Address = tuple
+
+
+def variables(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Address, int]]:
+    """(address, variable) of every floating value of this shape that has an address here."""
+    for var in by_shape(tape).get(shape, ()):
+        found = address(tape, node, var)
+        if found is not None:
+            yield found, var
+
+
+def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
+    """Floating variables by shape, distinct values only."""
+    cached = tape.memo.get("by_shape")
+    if cached is None:
+        cached = tape.memo["by_shape"] = {}
+        seen: dict[bytes, int] = {}
+        for var, value in enumerate(tape.values):
+            if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim == 0:
+                continue
+            producer = tape.producer[var]
+            if producer is None and var not in tape.arguments and var not in tape.raw:
+                continue
+            print_ = value.tobytes() if value.size < 4096 else value.ravel()[:512].tobytes()
+            key = print_ + str(value.shape).encode()
+            if key in seen and not tape.active[var]:
+                continue
+            seen[key] = var
+            cached.setdefault(value.shape, []).append(var)
+    return cached
+
+
+def address(tape: Tape, node: Node, var: int) -> Address | None:
+    """How to find a variable from this node, or None."""
+    index = tape.producer[var]
+    if index is None:
+        return ("given", var)
+    made = tape.nodes[index]
+    key = tape.key(made)
+    members = len(tape.groups[key])
+    slot = made.outs.index(var)
+    if members == 1:
+        return ("line", key, slot)
+    if members == len(tape.groups[tape.key(node)]):
+        distance = tape.ordinal[index] - tape.ordinal[node.index]
+        if abs(distance) <= 1:
+            return ("loop", key, slot, distance)
+    return None

@@ -1,0 +1,312 @@
+"""Search: try every hypothesis, accept the one that gives the caller's gradient to rounding.
+
+A family looks at one node and proposes variants of its backward rule. A selector says at which
+nodes at once: all repetitions of one line for one set of leaves, all of one line, all nodes of
+one primitive. A hypothesis is a selector with a variant; the same hypothesis can be built at
+every point, so it is tested at every point.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdl.gradcheck.coefficients import close
+from jaxdl.gradcheck.replay.backward import Mutation, Rule, Sweep, shift, sweep
+from jaxdl.gradcheck.replay.tape import Node, Tape
+
+
+@dataclass
+class Case:
+    """One point, ready for hypotheses.
+
+    Attributes:
+        label: of the point.
+        tape: the loss as executed here.
+        base: backward pass; right at first, later with an accepted first bug in it.
+        hand: the caller's gradient, one array per leaf.
+        tolerance: per leaf.
+        size: number of examples, if known.
+    """
+
+    label: str
+    tape: Tape
+    base: Sweep
+    hand: list[np.ndarray]
+    tolerance: list[float]
+    size: int | None
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    def rest(self) -> list[np.ndarray]:
+        """Per leaf, what the base does not explain: hand − base."""
+        if "rest" not in self.memo:
+            pairs = zip(self.hand, self.base.grads(), strict=True)
+            self.memo["rest"] = [h - g for h, g in pairs]
+        return self.memo["rest"]
+
+    def wrong(self) -> int:
+        """Bit mask of the leaves that the base does not explain."""
+        mask = 0
+        for i, (r, tol) in enumerate(zip(self.rest(), self.tolerance, strict=True)):
+            mask |= (1 << i) if not np.all(np.abs(r) <= tol) else 0
+        return mask
+
+    def on(self, mutation: Mutation) -> "Case":
+        """This case with further rules replaced for good."""
+        merged = {**self.base.mutation, **mutation}
+        base = sweep(self.tape, merged)
+        return Case(self.label, self.tape, base, self.hand, self.tolerance, self.size)
+
+
+class Variant(NamedTuple):
+    """One way in which a node's backward rule can be wrong.
+
+    `rule(c)` makes the rule; without `fitted` c is ignored. With `fitted`, c multiplies what
+    the variant is about, is found by least squares, and `name` turns the coefficients found at
+    the points into words, or into None if they make no sense together.
+    """
+
+    rule: Callable[[float], Rule]
+    reach: int
+    words: tuple[str, ...] = ()
+    text: str = ""
+    cost: float = 1.0
+    fitted: bool = False
+    name: Callable[[Sequence[float], Sequence[int | None]], "Name | None"] | None = None
+    guesses: tuple[float, ...] = ()
+
+
+class Name(NamedTuple):
+    """A cause in words."""
+
+    words: tuple[str, ...]
+    text: str
+    cost: float
+
+
+Family = Callable[[Case, Node], dict[Hashable, Variant]]
+
+
+class Selector(NamedTuple):
+    """Which nodes are mutated together."""
+
+    level: str  # "group", "line" or "kind"
+    key: Any
+
+    def nodes(self, tape: Tape) -> list[int]:
+        """Node indices at one point."""
+        if self.level == "group":
+            return tape.groups.get(self.key, [])
+        cut = 2 if self.level == "line" else 1
+        return [i for key, members in tape.groups.items() if key[:cut] == self.key for i in members]
+
+
+class Match(NamedTuple):
+    """A hypothesis that holds at every point."""
+
+    name: Name
+    mutations: list[Mutation]  # one per case
+    leaves: int  # bit mask of the leaves it changes
+    explained: int  # bit mask of the wrong leaves it makes right
+    residual: float
+    where: Node
+
+
+def selectors(tape: Tape) -> Iterator[Selector]:
+    """Every line for one set of leaves; then whole lines; then whole primitives."""
+    groups: list[Any] = [k for k, members in tape.groups.items() if tape.is_active(members[0])]
+    yield from (Selector("group", key) for key in groups)
+    for level, cut in (("line", 2), ("kind", 1)):
+        merged: dict[Any, int] = {}
+        for key in groups:
+            merged[key[:cut]] = merged.get(key[:cut], 0) + 1
+        if level == "kind":
+            lines = {key[:2] for key in groups}
+            count = {k: sum(line[:1] == k for line in lines) for k in merged}
+            merged = {k: n for k, n in merged.items() if count[k] > 1}
+        yield from (Selector(level, key) for key, n in merged.items() if n > 1)
+
+
+def propose(case: Case, family: Family, node: Node) -> dict[Hashable, Variant]:
+    """A family's variants at a node, remembered."""
+    key = (family, node.index)
+    if key not in case.memo:
+        case.memo[key] = family(case, node)
+    return case.memo[key]
+
+
+class Hypothesis(NamedTuple):
+    """A selector with a variant, to be built at any point."""
+
+    selector: Selector
+    family: Family
+    variant: Hashable
+
+    def build(self, case: Case) -> list[tuple[int, Variant]]:
+        """(node, variant) pairs here; nodes without this variant keep their rule."""
+        found = []
+        for index in self.selector.nodes(case.tape):
+            variants = propose(case, self.family, case.tape.nodes[index])
+            if self.variant in variants:
+                found.append((index, variants[self.variant]))
+        return found
+
+
+def hypotheses(case: Case, families: Sequence[Family], fits: Callable[[int], bool]):
+    """Hypotheses whose reach satisfies `fits`, in order of level."""
+    for selector in selectors(case.tape):
+        nodes = selector.nodes(case.tape)
+        for family in families:
+            keys: dict[Hashable, int] = {}
+            for index in nodes:
+                for key, variant in propose(case, family, case.tape.nodes[index]).items():
+                    keys[key] = keys.get(key, 0) | variant.reach
+            yield from (
+                Hypothesis(selector, family, key) for key, reach in keys.items() if fits(reach)
+            )
+
+
+def mutation_of(built: list[tuple[int, Variant]], c: float) -> Mutation:
+    """The rules of a built hypothesis."""
+    return {index: variant.rule(c) for index, variant in built}
+
+
+def coefficient(case: Case, change: dict[int, np.ndarray], leaves: int) -> float | None:
+    """Least squares c such that base + (1 − c) · change is the caller's gradient."""
+    top = bottom = 0.0
+    for i, d in change.items():
+        if leaves >> i & 1:
+            weight = 1 / case.tolerance[i] ** 2 if case.tolerance[i] else 1.0
+            top += weight * np.sum(case.rest()[i] * d)
+            bottom += weight * np.sum(d * d)
+    return None if not bottom > 0 else float(1 - top / bottom)
+
+
+def explains(case: Case, change: dict[int, np.ndarray], leaves: int) -> bool:
+    """Does base + change equal the caller's gradient on these leaves?"""
+    for i, r in enumerate(case.rest()):
+        if leaves >> i & 1:
+            left = r - change[i] if i in change else r
+            if not np.all(np.abs(left) <= case.tolerance[i]):
+                return False
+    return True
+
+
+def residual(case: Case, change: dict[int, np.ndarray], leaves: int) -> float:
+    """Largest |h − ĥ| on these leaves, relative to the largest entry of the leaf."""
+    worst = 0.0
+    for i, r in enumerate(case.rest()):
+        if leaves >> i & 1 and r.size:
+            scale = max(np.max(np.abs(case.hand[i])), np.max(np.abs(r)), 1e-300)
+            worst = max(worst, float(np.max(np.abs(r - change.get(i, 0.0))) / scale))
+    return worst
+
+
+def changed(case: Case, change: dict[int, np.ndarray]) -> int:
+    """Bit mask of the leaves that a change moves beyond the tolerance."""
+    mask = 0
+    for i, d in change.items():
+        mask |= (1 << i) if not np.all(np.abs(d) <= case.tolerance[i]) else 0
+    return mask
+
+
+def test_here(case: Case, built: list[tuple[int, Variant]], goal: int, seen: int = -1):
+    """(coefficient, mutation, change) if the hypothesis explains the goal leaves here.
+
+    Only leaves in the bit mask `seen` are computed.
+    """
+    if not built:
+        return None
+    variant = built[0][1]
+    if not variant.fitted:
+        mutation = mutation_of(built, 0.0)
+        change = shift(case.base, mutation, seen)
+        return (0.0, mutation, change) if explains(case, change, goal) else None
+    change = shift(case.base, mutation_of(built, 0.0), seen)
+    c = coefficient(case, change, goal)
+    if c is None:
+        return None
+    linear = {i: (1 - c) * d for i, d in change.items()}
+    if explains(case, linear, goal):
+        c = 0.0 if abs(c) < 1e-9 else c
+        mutation = mutation_of(built, c)
+        if len(built) == 1 or c == 0:
+            return c, mutation, linear
+        change = shift(case.base, mutation)
+        return (c, mutation, change) if explains(case, change, goal) else None
+    if len(built) > 1:
+        return guessed(case, built, goal)
+    return None
+
+
+def guessed(case: Case, built: list[tuple[int, Variant]], goal: int):
+    """For nested sites, where the gradient is no line in c: try likely coefficients."""
+    sizes = () if case.size is None else (float(case.size), 1 / case.size)
+    for c in (-1.0, 2.0, 0.5, *sizes, *built[0][1].guesses):
+        if close(c, 1.0):
+            continue
+        mutation = mutation_of(built, c)
+        change = shift(case.base, mutation)
+        if explains(case, change, goal):
+            return c, mutation, change
+    return None
+
+
+def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) -> Match | None:
+    """Test a hypothesis at every point.
+
+    Args:
+        cases: the points, the most telling one first.
+        hypothesis: what to test.
+        goal: leaves that must come out right.
+        only: leaves that may change at all.
+    """
+    cs, mutations, worst, moved = [], [], 0.0, 0
+    for case in cases:
+        built = hypothesis.build(case)
+        found = test_here(case, built, goal)
+        if found is None or changed(case, found[2]) & ~only:
+            return None
+        c, mutation, change = found
+        cs.append(c)
+        mutations.append(mutation)
+        worst = max(worst, residual(case, change, goal))
+        moved |= changed(case, change)
+    index, variant = hypothesis.build(cases[0])[0]
+    name = Name(variant.words, variant.text, variant.cost)
+    if variant.name is not None:
+        name = variant.name(cs, [case.size for case in cases])
+        if name is None:
+            return None
+    if moved == 0:
+        return None
+    level = {"group": 0.0, "line": 0.3, "kind": 0.6}[hypothesis.selector.level]
+    name = Name(name.words, name.text, name.cost + level)
+    return Match(name, mutations, moved, moved & goal, worst, cases[0].tape.nodes[index])
+
+
+def search(
+    cases: Sequence[Case],
+    families: Sequence[Family],
+    others: Sequence[Callable],
+    fits: Callable[[int], bool],
+    goal: int,
+    only: int,
+    deadline: float,
+) -> list[Match]:
+    """All hypotheses of these families that hold at every point, cheapest first."""
+    found = []
+    proposed = [hypotheses(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
+    for hypothesis in itertools.chain(*proposed):
+        if time.monotonic() > deadline:
+            break
+        built = hypothesis.build(cases[0])
+        if test_here(cases[0], built, goal, goal) is None:
+            continue
+        match = verify(cases, hypothesis, goal, only)
+        if match is not None:
+            found.append(match)
+    return sorted(found, key=lambda match: match.name.cost)
