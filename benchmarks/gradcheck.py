@@ -40,7 +40,7 @@ def measure(case, dtype=None) -> dict:
     with jax.enable_x64(dtype is None):
         start = time.perf_counter()
         try:
-            report = gradcheck.check(  # pyright: ignore
+            report = gradcheck.check(
                 case.loss, case.grad, case.params, *case.args, **case.check_options()
             )
         except Exception as error:
@@ -57,6 +57,7 @@ def measure(case, dtype=None) -> dict:
         "verdict": report.verdict,
         "first": first.cause if first else "unknown",
         "named": [first.cause, *first.equivalent] if first else [],
+        "warned": bool(report.adequacy),
         "seconds": seconds,
     }
 
@@ -80,7 +81,8 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
         return 0.0, 1.0
     p = hits / n
     centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
-    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+    low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+    return max(low, 0.0), min(high, 1.0)
 
 
 def rate(records: Sequence[dict], hit) -> dict:
@@ -101,7 +103,7 @@ def summary(records64: Sequence[dict], records32: Sequence[dict]) -> dict:
     return {
         "found_float64": rate(seen, lambda r: r["verdict"] == "FAIL"),
         "found_float32": rate(seen32, lambda r: r["verdict"] == "FAIL"),
-        "invisible_found": rate(hidden, lambda r: r["verdict"] == "FAIL"),
+        "hidden_found": rate(hidden, lambda r: r["verdict"] == "FAIL" or r.get("warned")),
         "false_alarms": rate(controls, lambda r: r["verdict"] in ("FAIL", "ERROR")),
         "inconclusive": rate(controls, lambda r: r["verdict"] == "INCONCLUSIVE"),
         "cause_right": rate(seen, right_cause),
@@ -220,7 +222,7 @@ def show(result: dict, console, title: str, targets: dict = TARGETS) -> None:
         rates.add_row(label, percent(total[key]), targets[key])
     rates.add_row("cause right, float32", percent(total["cause_right_float32"]), "")
     rates.add_row("cause wrong, float32", percent(total["cause_wrong_float32"]), "")
-    rates.add_row("found though invisible at the point", cell(total["invisible_found"]), "")
+    rates.add_row("invisible at the point: found or warned of", cell(total["hidden_found"]), "")
     rates.add_row(
         "median of small cases, diagnosis included", f"{total['small_median_s']:.2f} s", "≤ 1.5 s"
     )

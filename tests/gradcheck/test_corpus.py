@@ -6,7 +6,7 @@ import pathlib
 import jax
 import pytest
 
-from jaxdl.gradcheck.problem import CAUSES
+from jaxdl import gradcheck
 from tests import gradcheck_corpus
 from tests.gradcheck_corpus.oracle import disagreements
 
@@ -47,7 +47,7 @@ def test_names_are_unique_and_causes_are_words_of_the_vocabulary():
     assert max(names.values()) == 1
     for case in CORPUS:
         assert case.correct == (case.cause is None)
-        assert case.correct or {case.cause, *case.also} <= set(CAUSES), case.name
+        assert case.correct or {case.cause, *case.also} <= set(gradcheck.CAUSES), case.name
 
 
 def test_every_family_has_mutants_and_controls():
@@ -62,3 +62,16 @@ def test_gradients_use_no_autodiff():
             word for word in ("jax.grad(", "jax.vjp(", "jax.jvp(", "value_and_grad") if word in text
         ]
         assert path.name == "oracle.py" or not used, (path.name, used)
+
+
+@pytest.mark.parametrize("case", CORPUS[5::61], ids=lambda case: case.name)
+def test_the_checker_is_right_and_names_no_wrong_cause(case):
+    with jax.enable_x64(True):
+        report = gradcheck.check(
+            case.loss, case.grad, case.params, *case.args, **case.check_options()
+        )
+    assert report.verdict == ("PASS" if case.correct else "FAIL"), str(report)
+    if not case.correct:
+        first = report.findings[0]
+        truth = {"unknown", case.cause, *case.also}
+        assert truth & {first.cause, *first.equivalent}, str(report)
