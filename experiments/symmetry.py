@@ -65,7 +65,7 @@ def run(config):
     moons = data.moons()
     with jax.enable_x64(True):
         x, y = jnp.asarray(moons.x), jnp.asarray(data.column(moons.y), float)
-        model = models.mlp((2, config.n_hidden, 1), "tanh", init="small")
+        model = models.mlp((2, config.n_hidden, 1), "tanh", init="normal")
         value_and_grad = backprop.value_and_grad(model, "binary_cross_entropy")
         optimizer = optim.gradient_descent(config.learning_rate)
 

@@ -19,7 +19,7 @@ from jaxdl.types import Key
 Initializer: TypeAlias = Callable[..., Array]
 
 
-def _normal(key: Key, shape: Sequence[int], std: float, dtype) -> Array:
+def _scaled(key: Key, shape: Sequence[int], std: float, dtype) -> Array:
     return std * jax.random.normal(key, shape, dtype or jnp.result_type(float))
 
 
@@ -37,9 +37,9 @@ def zeros(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
     return jnp.zeros(shape, dtype or jnp.result_type(float))
 
 
-def small(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
+def normal(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
     """Standard deviation 0.01: the notes' `randn * 0.01` ("Random Initialization")."""
-    return _normal(key, shape, 0.01, dtype)
+    return _scaled(key, shape, 0.01, dtype)
 
 
 def xavier(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
@@ -47,13 +47,13 @@ def xavier(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
 
     z = Σᵢ wᵢ xᵢ over n_in independent terms of unit variance then has variance 1.
     """
-    return _normal(key, shape, math.sqrt(1 / _fans(shape)[0]), dtype)
+    return _scaled(key, shape, math.sqrt(1 / _fans(shape)[0]), dtype)
 
 
 def glorot(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
     """Standard deviation √(2/(n_in + n_out)): forward and backward variance in balance."""
     n_in, n_out = _fans(shape)
-    return _normal(key, shape, math.sqrt(2 / (n_in + n_out)), dtype)
+    return _scaled(key, shape, math.sqrt(2 / (n_in + n_out)), dtype)
 
 
 def he(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
@@ -61,12 +61,12 @@ def he(key: Key, shape: Sequence[int], dtype=None) -> Float[Array, "..."]:
 
     ReLU zeroes half of a symmetric input, hence twice Xavier's variance.
     """
-    return _normal(key, shape, math.sqrt(2 / _fans(shape)[0]), dtype)
+    return _scaled(key, shape, math.sqrt(2 / _fans(shape)[0]), dtype)
 
 
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
-    "small": small,
+    "normal": normal,
     "xavier": xavier,
     "glorot": glorot,
     "he": he,

@@ -7,7 +7,7 @@ from jaxdl import initializers
 
 EXPECTED_STD = {
     "zeros": lambda n_in, n_out: 0.0,
-    "small": lambda n_in, n_out: 0.01,
+    "normal": lambda n_in, n_out: 0.01,
     "xavier": lambda n_in, n_out: np.sqrt(1 / n_in),
     "glorot": lambda n_in, n_out: np.sqrt(2 / (n_in + n_out)),
     "he": lambda n_in, n_out: np.sqrt(2 / n_in),
