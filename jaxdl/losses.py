@@ -139,6 +139,39 @@ def softmax_cross_entropy_grad(
     return a - jax.nn.one_hot(y, z.shape[1], dtype=z.dtype)
 
 
+def label_smoothing(epsilon: float = 0.1) -> Loss:
+    """Softmax cross-entropy against labels that are only nearly certain.
+
+        L = (1 − ε) · (−log pᵧ) + ε/K · Σₖ (−log pₖ),  p = softmax(z)
+        dz = p − (1 − ε) onehot(y) − ε/K
+
+    which is the cross-entropy against the target (1 − ε) onehot(y) + ε/K, so the gradient is the
+    notes' a − y with that target.
+
+    Args:
+        epsilon: ε in [0, 1), the probability spread over all K classes.
+
+    Raises:
+        ValueError: for ε outside [0, 1).
+
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture"; not in the notes.
+    """
+    errors.within("epsilon", epsilon, 0 <= epsilon < 1, "in [0, 1)")
+
+    def value(logits: Array, y: Array) -> Array:
+        z, y = _class_labels(logits, y)
+        z = _shifted(z)
+        log_normalizer = jnp.log(jnp.exp(z).sum(axis=1))
+        picked = jnp.take_along_axis(z, y[:, None], axis=1, mode="clip")[:, 0]
+        return log_normalizer - (1 - epsilon) * picked - epsilon * z.mean(axis=1)
+
+    def grad(logits: Array, y: Array) -> Array:
+        onehot = jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
+        return softmax_cross_entropy_grad(logits, y) + epsilon * (onehot - 1 / logits.shape[1])
+
+    return Loss(value, grad)
+
+
 def _regression_targets(outputs: Array, y: Array) -> tuple[Array, Array]:
     a, y = errors.floating("outputs", outputs), jnp.asarray(y)
     errors.shaped("outputs", a, ("m", "k"), "The model must give one row per example.")

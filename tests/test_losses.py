@@ -64,6 +64,22 @@ def test_the_notes_example_by_hand(x64):
     assert float(losses.binary_cross_entropy_grad(z, y)[0, 0]) == pytest.approx(-0.25, rel=1e-15)
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.5])
+def test_label_smoothing_is_the_cross_entropy_against_a_softer_target(epsilon, x64):
+    value, grad = losses.label_smoothing(epsilon)
+    z = 5 * jax.random.normal(jax.random.key(0), (11, 4))
+    y = jnp.arange(11) % 4
+    target = (1 - epsilon) * jax.nn.one_hot(y, 4) + epsilon / 4
+    expected = -(target * jax.nn.log_softmax(z)).sum(axis=1)
+    np.testing.assert_allclose(value(z, y), expected, rtol=1e-13)
+    assert_trees_close(grad(z, y), jax.grad(lambda z: value(z, y).sum())(z), FLOAT64)
+
+
+def test_label_smoothing_refuses_what_is_no_share():
+    with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\); got 1.5"):
+        losses.label_smoothing(1.5)
+
+
 def test_two_class_softmax_is_the_binary_loss(x64):
     z = jax.random.normal(jax.random.key(0), (20, 1))
     y = jnp.arange(20) % 2
