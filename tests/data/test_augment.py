@@ -97,8 +97,9 @@ def test_gradients_through_an_augmented_objective(x64):
     distort = AUGMENTATIONS["composed"]
     plain = losses.objective(model, "binary_cross_entropy", l2=0.1)
     hand = backprop.value_and_grad(model, "binary_cross_entropy", l2=0.1)
-    x, y = jax.random.normal(KEY, (10, 64)), (jnp.arange(10.0) % 2)[:, None]
-    params = model.init(KEY)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(10, 64)), (np.arange(10.0) % 2)[:, None]
+    params = [{"w": rng.normal(size=(64, 1)), "b": np.zeros(1)}]
     shape = (8, 8)
     auto = jax.jit(jax.value_and_grad(augment.augmented(plain, distort, shape)))
     cost, gradient = auto(params, x, y, KEY)
