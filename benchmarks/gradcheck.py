@@ -3,6 +3,7 @@
 Every gradient of a corpus goes through `gradcheck.check` twice, with float64 and with float32
 arrays, and through the peers at their default settings. Misses are listed by name.
 
+    python -m benchmarks gradcheck
     python -m benchmarks.gradcheck --family mlp --limit 20 --no-peers
 """
 
@@ -10,6 +11,7 @@ import argparse
 import importlib
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -250,8 +252,8 @@ def show_misses(found: Sequence[dict], console) -> None:
 
 
 def run(
-    *,
     quick: bool = False,
+    *,
     family: str = "",
     limit: int = 0,
     no_peers: bool = False,
@@ -262,7 +264,7 @@ def run(
     """Run the benchmark, print the tables, write the JSON.
 
     Args:
-        quick: 40 cases if no limit is given; shows that it runs.
+        quick: 40 cases, no peers, no timing: shows that it runs.
         family: only families whose name contains this; "" for all.
         limit: at most this many cases, evenly spread; 0 for all.
         no_peers: leave out jax, chex and torch.
@@ -276,8 +278,9 @@ def run(
     from rich.console import Console
     from rich.progress import track
 
+    if quick:
+        limit, no_peers, no_timing = limit or 40, True, True
     console = Console(width=max(Console().width, 110))
-    limit = limit or (40 if quick else 0)
     cases = chosen(importlib.import_module(corpus).cases(), family, limit)
     wrong = sum(not case.correct for case in cases)
     title = f"jaxdl.gradcheck on {wrong} wrong and {len(cases) - wrong} correct gradients"
@@ -295,6 +298,7 @@ def run(
 
         result["timing"] = timing.measure()
         timing.show(result["timing"], console)
+    result["machine"] = {"cores": os.cpu_count(), "load": os.getloadavg()}
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=1))
     console.print(f"Written to {output}")
@@ -303,6 +307,7 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="40 cases, no peers, no timing")
     parser.add_argument("--family", default="", help="only families whose name contains this")
     parser.add_argument("--limit", type=int, default=0, help="at most so many cases")
     parser.add_argument("--no-peers", action="store_true", help="leave out jax, chex and torch")
