@@ -114,10 +114,6 @@ def test_one_family_is_the_ordinary_wilson_interval(n, data):
     np.testing.assert_allclose(ours, (k / n, *theirs), atol=1e-9)
 
 
-def coverage(e, truth):
-    return np.mean((e.low <= truth) & (truth <= e.high))
-
-
 PLANTED = {
     "alike": [0.75] * 5,
     "even": [0.5] * 5,
@@ -132,8 +128,9 @@ PLANTED = {
 def test_wilson_covers_the_planted_share(planted):
     """At nominal 95 %, at least 93 % of 2,000 simulated experiments cover the truth."""
     p, sizes = np.array(planted), np.full(5, 32)
-    wins = np.random.default_rng(1).binomial(1, np.repeat(p, 32), (SIMULATIONS, 160))
-    assert coverage(intervals.wilson(wins - 0.5, sizes, 0.95), p.mean() - 0.5) >= 0.93
+    means = np.random.default_rng(1).binomial(32, p, (SIMULATIONS, 5)) / 32 - 0.5
+    low, high = intervals._wilson_limits(means, sizes, 0.95)
+    assert np.mean((low <= p.mean() - 0.5) & (p.mean() - 0.5 <= high)) >= 0.93
 
 
 def test_wilson_limits_solve_their_equation():
@@ -174,20 +171,21 @@ def test_wilson_is_no_wider_than_ignoring_the_families():
     assert known.high - known.low < 0.6 * (unknown.high - unknown.low)
 
 
-@pytest.mark.parametrize("concentration", [0.5, 20.0])
-@pytest.mark.parametrize(
-    "truth, problems",
-    [([0.55, 0.65, 0.75, 0.85, 0.9], 16), ([0.5] * 5, 16), ([0.99] * 5, 8), ([0.93] * 5, 16)],
-    ids=["spread", "even", "certain", "high"],
-)
-def test_run_level_interval_covers_the_planted_share(truth, problems, concentration):
-    """Problems of 4 runs each, alike (20) or with a will of their own (0.5)."""
-    rng, truth = np.random.default_rng(2), np.array(truth)
-    ab = concentration * np.stack([truth, 1 - truth])
-    p = rng.beta(*ab[..., None], (SIMULATIONS, 5, problems))
-    scores = (rng.binomial(4, p) / 4 - 0.5).reshape(SIMULATIONS, -1)
-    e = intervals.run_interval(scores, np.full(5, problems), KEY, 0.95, 500)
-    assert coverage(e, truth.mean() - 0.5) >= 0.93
+def run_scores(rng, concentration):
+    """Run-level scores of 5 families × 16 problems × 4 seeds, and their true mean."""
+    truth = np.array([0.55, 0.65, 0.75, 0.85, 0.9])
+    p = rng.beta(*(concentration * np.stack([truth, 1 - truth]))[..., None], (SIMULATIONS, 5, 16))
+    return (rng.binomial(4, p) / 4 - 0.5).reshape(SIMULATIONS, -1), truth.mean() - 0.5
+
+
+@pytest.mark.parametrize("concentration", [1.0, 10.0])
+def test_bootstrap_covers_the_planted_run_level_share(concentration):
+    values, truth = run_scores(np.random.default_rng(2), concentration)
+    sizes = np.full(5, 16)
+    means, stretched = intervals._stretch(values, sizes)
+    drawn = np.asarray(intervals._resampled_means(KEY, stretched.astype(np.float32), sizes, 1000))
+    low, high = intervals._bias_corrected(drawn, means, 0.95)
+    assert np.mean((low <= truth) & (truth <= high)) >= 0.93
 
 
 def test_bootstrap_equals_scipy_on_one_family():

@@ -91,7 +91,7 @@ def _render(module: ModuleType, result: dict[str, Any], chart: Any) -> str:
 </main>
 <footer>{text(_footer(result))}</footer>
 <script type="application/json" id="spec">{_embedded(_spec(chart))}</script>
-<script>{_bundle()}</script>
+<script>{bundle()}</script>
 <script>{EMBED}</script>
 </body>
 </html>
@@ -140,7 +140,7 @@ def _embedded(spec: dict[str, Any]) -> str:
     return json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _bundle() -> str:
+def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed; made once (it takes seconds), kept in the user's cache."""
     import pooch
     import vl_convert
@@ -150,7 +150,7 @@ def _bundle() -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        bundle = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
+        bundle = vl_convert.javascriptbundle()  # pyright: ignore[reportCallIssue]
         partial.write_text(bundle)
         os.replace(partial, path)
     return path.read_text().replace("</script", "<\\/script")

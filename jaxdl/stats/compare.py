@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.stats.effect import hodges_lehmann, median
-from jaxdl.stats.intervals import Estimate, plus_half, run_interval, strata_of, wilson
+from jaxdl.stats.intervals import Estimate, bootstrap, plus_half, strata_of, wilson
 from jaxdl.types import Key
 
 
@@ -83,7 +83,7 @@ def compare(
     problem, run = np.sign(typical) / 2, (np.sign(d) / 2).mean(axis=1)
     return Comparison(
         problem=plus_half(wilson(problem, sizes, level)),
-        run=plus_half(run_interval(run, sizes, key, level, resamples)),
+        run=plus_half(_run_interval(run, sizes, key, level, resamples)),
         effect=hodges_lehmann(typical, level=level),
         spread=_spread(names, problem, sizes, level),
         n_problems=len(a),
@@ -115,6 +115,16 @@ def _scores(a, b) -> tuple[np.ndarray, np.ndarray]:
                 "better) for a run that never got there, or leave the problem out of both arms."
             )
     return a.reshape(len(a), -1), b.reshape(len(b), -1)
+
+
+def _run_interval(centred: np.ndarray, sizes, key: Key, level: float, resamples: int) -> Estimate:
+    """Bootstrap, but Wilson where fewer than five problems' worth of runs go against the rest.
+
+    There the resamples hardly vary and their percentiles promise too much.
+    """
+    if min((0.5 - centred).sum(), (0.5 + centred).sum()) < 5:
+        return wilson(centred, sizes, level)
+    return bootstrap(centred, sizes, key, level, resamples)
 
 
 def _spread(names: list[str], problem: np.ndarray, sizes: np.ndarray, level: float) -> Spread:

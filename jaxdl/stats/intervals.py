@@ -5,7 +5,7 @@ module scores are centred at 0, in [−½, ½], so that exchanging the arms is a
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,11 @@ from jaxdl.types import Array, Key
 
 
 class Estimate(NamedTuple):
-    """A number with its confidence interval (or arrays of them)."""
+    """A number with its confidence interval."""
 
-    value: Any
-    low: Any
-    high: Any
+    value: float
+    low: float
+    high: float
 
 
 def stratified_wilson(values, families=None, level: float = 0.95) -> Estimate:
@@ -72,8 +72,7 @@ def stratified_bootstrap(
         raise ValueError(f"Expected a row of finite numbers, got {brief(values)}.")
     _, strata = strata_of(families, len(values))
     order = np.argsort(strata, kind="stable")
-    estimate = bootstrap(values[order], np.bincount(strata), key, level, resamples)
-    return Estimate(*map(float, estimate))
+    return bootstrap(values[order], np.bincount(strata), key, level, resamples)
 
 
 def strata_of(families, n: int, at_least: int = 2) -> tuple[list[str], np.ndarray]:
@@ -105,19 +104,21 @@ def _family_means(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def plus_half(centred: Estimate) -> Estimate:
     """From [−½, ½] to [0, 1]. Multiples of 2⁻⁵³ make ½ + m and 1 − (½ − m) the same float."""
-    clipped = (min(max(float(m), -0.5), 0.5) for m in centred)
+    clipped = (min(max(m, -0.5), 0.5) for m in centred)
     return Estimate(*(0.5 + round(m * 2**53) / 2**53 for m in clipped))
 
 
 def wilson(centred: np.ndarray, sizes: np.ndarray, level: float) -> Estimate:
-    """Stratified Wilson interval of scores (..., n) in [−½, ½], sorted by family.
+    """Stratified Wilson interval of scores in [−½, ½], sorted by family."""
+    means = _family_means(centred, sizes)
+    low, high = _wilson_limits(means, sizes, level)
+    return Estimate(float(means.mean()), float(low), float(high))
 
-    The upper limit is minus the lower limit of the negated scores: an exact mirror by form.
-    """
-    means, z = _family_means(centred, sizes), float(ndtri(0.5 + level / 2))
-    return Estimate(
-        means.mean(axis=-1), _wilson_low(means, sizes, z), -_wilson_low(-means, sizes, z)
-    )
+
+def _wilson_limits(means: np.ndarray, sizes: np.ndarray, level: float):
+    """Limits from (..., F) family means of scores in [−½, ½]; the mirror is exact by form."""
+    z = float(ndtri(0.5 + level / 2))
+    return _wilson_low(means, sizes, z), -_wilson_low(-means, sizes, z)
 
 
 def _wilson_low(means: np.ndarray, sizes: np.ndarray, z: float) -> np.ndarray:
@@ -141,26 +142,12 @@ def _wilson_low(means: np.ndarray, sizes: np.ndarray, z: float) -> np.ndarray:
 
 
 def bootstrap(values: np.ndarray, sizes, key: Key, level: float, resamples: int) -> Estimate:
-    """Bias-corrected bootstrap interval of any values (..., n), sorted by family."""
+    """Bias-corrected bootstrap interval of values of any scale, sorted by family."""
     means, stretched = _stretch(values, sizes)
     with jax.enable_x64(True):
-        rows = stretched.reshape(-1, values.shape[-1])
-        drawn = np.asarray(_resampled_means(key, rows, sizes, resamples))
-    low, high = _bias_corrected(drawn, means.reshape(-1), level)
-    return Estimate(means, low.reshape(means.shape), high.reshape(means.shape))
-
-
-def run_interval(centred: np.ndarray, sizes, key: Key, level: float, resamples: int) -> Estimate:
-    """Bootstrap, but Wilson where fewer than five problems' worth of runs go against the rest.
-
-    There the resamples hardly vary and their percentiles promise too much: with a true share of
-    0.99 they cover it in about half of all samples of 40 problems.
-    """
-    drawn = bootstrap(centred, sizes, key, level, resamples)
-    score = wilson(centred, sizes, level)
-    few = np.minimum((0.5 - centred).sum(axis=-1), (0.5 + centred).sum(axis=-1)) < 5
-    low, high = np.where(few, score.low, drawn.low), np.where(few, score.high, drawn.high)
-    return Estimate(drawn.value, low, high)
+        drawn = np.asarray(_resampled_means(key, stretched[None], sizes, resamples))
+    low, high = _bias_corrected(drawn, means[None], level)
+    return Estimate(float(means), float(low[0]), float(high[0]))
 
 
 def _stretch(values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

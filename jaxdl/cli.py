@@ -1,0 +1,113 @@
+"""`jaxdl train | predict | gradcheck`: dispatches on the first word."""
+
+import importlib
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train a network on a built-in data set or a table of your own",
+    "predict": "use a trained network: one prediction a row",
+    "gradcheck": "check a hand-derived gradient, and say what is wrong with it",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names; returns the exit status.
+
+    Errors that a user can mend are one sentence on standard error and status 2.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    word = arguments[0] if arguments else "--help"
+    if word in ("-h", "--help"):
+        print(_help())
+        return 0
+    if word == "--version":
+        print(importlib.import_module("jaxdl").__version__)
+        return 0
+    if word not in COMMANDS:
+        from jaxdl import errors
+
+        return _complain(errors.unknown_name("command", word, COMMANDS))
+    try:
+        return _COMMANDS[word](arguments[1:])
+    except (ValueError, TypeError, OSError, ImportError, _checkpoint_error()) as error:
+        if os.environ.get("JAXDL_TRACEBACK"):
+            raise
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr, flush=True)
+        os._exit(130)  # without waiting for a computation that is still running
+
+
+def entry() -> None:
+    """The console script: `main`, with compiled programs kept from one run to the next."""
+    if sys.argv[1:2] in (["train"], ["predict"]):
+        _keep_compiled_programs()
+    sys.exit(main())
+
+
+def _train(arguments):
+    from jaxdl.run import config, training
+
+    return training.command(_parse(config.Train, "train", arguments))
+
+
+def _predict(arguments):
+    from jaxdl.run import predicting
+
+    if len(arguments) == 2 and not any(word.startswith("-") for word in arguments):
+        return predicting.command(predicting.Predict(*arguments))
+    import tyro
+
+    positional = tyro.conf.Positional[str]
+    predicting.Predict.__annotations__.update(run=positional, data=positional)
+    return predicting.command(_parse(predicting.Predict, "predict", arguments))
+
+
+def _gradcheck(arguments):
+    return importlib.import_module("jaxdl.gradcheck.command").command(arguments)
+
+
+_COMMANDS = {"train": _train, "predict": _predict, "gradcheck": _gradcheck}
+
+
+def _parse(kind, word, arguments):
+    import tyro
+
+    return tyro.cli(kind, args=arguments, prog=f"jaxdl {word}", description=kind.__doc__)
+
+
+def _keep_compiled_programs():
+    """JAX's own cache of compiled programs, in the user's cache folder unless set otherwise."""
+    import jax
+    import pooch
+
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
+        folder = pathlib.Path(pooch.os_cache("jaxdl")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _checkpoint_error():
+    from jaxdl.checkpoint import CheckpointError
+
+    return CheckpointError
+
+
+def _complain(error):
+    print(f"jaxdl: {error}", file=sys.stderr)
+    return 2
+
+
+def _help():
+    lines = [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: jaxdl COMMAND ...", "", *lines, "", "jaxdl COMMAND --help says more."]
+    )
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,169 @@
+"""`jaxdl train` and `jaxdl predict` from the outside: files, output, exit status."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jaxdl import cli, data
+from jaxdl.run import folder
+
+WINE = ["train", "--data", "wine", "--layers", "13", "8", "3", "--lr", "0.01", "--seed", "3"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """The programs that these tests start keep what they compile in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "wine"
+    assert cli.main([*WINE, "--epochs", "30", "--out", str(out)]) == 0
+    return out
+
+
+def parameters(out):
+    return {name: a.tobytes() for name, a in folder.read_model(out / "model.npz").params.items()}
+
+
+def test_the_folder_holds_what_was_promised(run):
+    assert {p.name for p in run.iterdir()} == {
+        "config.json", "split.json", "metrics.jsonl", "model.npz", "chart.html", "checkpoints",
+    }  # fmt: skip
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 31))
+    assert set(rows[0]) == {"epoch", "cost", "accuracy", "dev_cost", "dev_accuracy"}
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(split["train"] + split["dev"] + split["test"]) == list(range(178))
+    page = (run / "chart.html").read_text()
+    assert "vegaEmbed" in page and 'src="http' not in page
+
+
+def test_predict_prints_one_prediction_a_row_and_nothing_else(run, tmp_path, capsys):
+    wine = data.load("wine")
+    assert cli.main(["predict", str(run), "wine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 178
+    named = np.array(wine.target_names)[wine.y]
+    assert np.mean(np.array(lines) == named) > 0.9
+    # A table with the features in another order, and one column more.
+    order = list(reversed(range(13)))
+    header = ",".join(["extra", *(wine.feature_names[i] for i in order)])
+    rows = [",".join(["0", *(repr(float(row[i])) for i in order)]) for row in wine.x]
+    (tmp_path / "new.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert cli.main(["predict", str(run), str(tmp_path / "new.csv")]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_resuming_continues_with_the_same_bits(run, tmp_path):
+    out = tmp_path / "again"
+    arguments = [*WINE, "--out", str(out), "--resume"]  # in an empty folder: starts anew
+    assert cli.main([*arguments, "--epochs", "11"]) == 0
+    # Lines after the last checkpoint, as a crash leaves them, are done again.
+    with open(out / "metrics.jsonl", "a") as stream:
+        stream.write('{"epoch": 12, "cost": 1.0}\n{"epoch": 13, "co')
+    assert cli.main([*arguments, "--epochs", "30"]) == 0
+    assert parameters(out) == parameters(run)
+    assert (out / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+    before = (out / "model.npz").stat().st_mtime_ns
+    assert cli.main([*arguments, "--epochs", "30"]) == 0  # finished: nothing to do
+    assert parameters(out) == parameters(run) and (out / "model.npz").stat().st_mtime_ns >= before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--lr", "0.02"], "started with --lr 0.01, now it is 0.02"),
+        (["--seed", "4"], "--seed 3, now it is 4"),
+        (["--layers", "13", "9", "3"], "--layers (13, 8, 3), now it is (13, 9, 3)"),
+    ],
+)
+def test_another_run_is_not_resumed(run, change, message, capsys):
+    assert cli.main([*WINE, *change, "--out", str(run), "--resume"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "Did you mean 'train'"),
+        ([*WINE, "--optimizer", "adan"], "Did you mean 'adam'"),
+        ([*WINE, "--activation", "rellu"], "Did you mean 'relu'"),
+        ([*WINE, "--layers", "12", "3"], "13 features to the 3 outputs"),
+        ([*WINE, "--keep-prob", "0"], "--keep-prob must be in (0, 1], got 0.0"),
+        ([*WINE, "--lr", "-1"], "--lr must be positive"),
+        ([*WINE, "--split", "50/20"], "50/20"),
+        ([*WINE, "--resume"], "--resume needs --out"),
+        (["train", "--data", "wine.csv", "--target", "y"], "There is no file wine.csv"),
+        (["predict", "nowhere", "wine"], "not the folder of a run"),
+    ],
+    ids=lambda a: a if isinstance(a, str) else " ".join(a[-2:]),
+)
+def test_mistakes_are_one_sentence_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert message in err and err.startswith("jaxdl: ") and len(err.splitlines()) == 1
+    assert "Traceback" not in out + err
+
+
+def test_a_finished_run_is_not_overwritten_and_damage_is_said(run, tmp_path, capsys):
+    assert cli.main([*WINE, "--out", str(run)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert cli.main(["predict", str(run), "iris"]) == 2
+    assert "takes 13 features a row, iris has 4" in capsys.readouterr().err
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "config.json").write_text((run / "config.json").read_text())
+    (copy / "model.npz").write_bytes((run / "model.npz").read_bytes()[:-100])
+    assert cli.main(["predict", str(copy), "wine"]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def start(out, *extra):
+    command = [sys.executable, "-m", "jaxdl.cli", *WINE, "--out", str(out), "--resume", *extra]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_signals_save_and_exit_cleanly(number, tmp_path):
+    process = start(tmp_path, "--epochs", "1000000")
+    rows = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 90
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=90)
+    assert (process.returncode, err) == (130, "")
+    assert any((tmp_path / "checkpoints").iterdir()) and (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_and_resumed_the_bits_are_the_same(tmp_path):
+    epochs = ["--epochs", "20000", "--save-seconds", "0"]
+    assert start(tmp_path / "whole", *epochs).wait(timeout=300) == 0
+    rng = random.Random(0)
+    kills = 0
+    while kills < 20:
+        process = start(tmp_path / "killed", *epochs)
+        time.sleep(rng.uniform(0.5, 8.0))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+    assert start(tmp_path / "killed", *epochs).wait(timeout=300) == 0
+    assert parameters(tmp_path / "killed") == parameters(tmp_path / "whole")
+    metrics = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("killed", "whole")]
+    assert metrics[0] == metrics[1]
+    assert kills >= 1
