@@ -6,7 +6,7 @@ from jaxdl.data.check import check, check_finite, check_labels
 from jaxdl.data.dataset import Data, Dataset, as_dataset, column, take
 from jaxdl.data.mnist import mnist10k, read_idx
 from jaxdl.data.scaling import AffineState, Scaler, WhitenState, min_max, standardize, whiten
-from jaxdl.data.sources import circles, flower, load, moons, names
+from jaxdl.data.sources import circles, flower, load, moons, names, spirals
 from jaxdl.data.split import Split, part_counts, split
 from jaxdl.data.twosample import TwoSample, same_distribution
 
@@ -36,6 +36,7 @@ __all__ = [
     "part_counts",
     "read_idx",
     "same_distribution",
+    "spirals",
     "split",
     "standardize",
     "take",

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +81,21 @@ def fetch(name: str, sha256: str) -> Path:
         ValueError: if the file on disk has another hash; it is renamed `.corrupt` first.
         OSError: if the file is nowhere and no mirror serves it, with each mirror's reason.
     """
-    folder = os.environ.get("JAXDL_DATA")
-    places = [Path(folder), Path(folder) / "mnist"] if folder else []
-    for path in (place / name for place in [*places, _cache()]):
+    for path in (place / name for place in _places()):
         if path.is_file():
             complaint = _set_aside_unless(path, sha256)
             if complaint:
                 raise ValueError(f"{complaint} Run again to fetch a fresh copy.")
             return path
     return _download(name, sha256)
+
+
+def _places() -> Iterator[Path]:
+    folder = os.environ.get("JAXDL_DATA")
+    if folder:
+        yield Path(folder)
+        yield Path(folder) / "mnist"
+    yield _cache()
 
 
 def _cache() -> Path:

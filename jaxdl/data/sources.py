@@ -14,7 +14,8 @@ def load(name: str) -> Dataset:
 
     Real: digits (1797 × 64, 10 classes), breast_cancer (569 × 30, 2), wine (178 × 13, 3),
     iris (150 × 4, 3), diabetes (442 × 10, regression), mnist10k (10000 × 784, 10).
-    Generated: moons (300 × 2), circles (300 × 2) and flower (400 × 2) at their defaults.
+    Generated: moons (300 × 2), circles (300 × 2), flower (400 × 2) and spirals (400 × 2) at their
+    defaults.
 
     Raises:
         ValueError: for an unknown name, with the nearest one suggested.
@@ -87,14 +88,38 @@ def flower(n: int = 400, noise: float = 0.2, seed: int = 1, dtype=np.float64) ->
     Raises:
         ValueError: if n is not a positive even number.
     """
-    if n < 2 or n % 2:
-        raise ValueError(f"flower draws n / 2 points per class, so n must be even; got n={n}.")
+    _check_even("flower", n)
     rng, half, x = np.random.RandomState(seed), n // 2, []
     for j in range(2):
         t = np.linspace(j * 3.12, (j + 1) * 3.12, half) + rng.randn(half) * noise
         r = 4 * np.sin(4 * t) + rng.randn(half) * noise
         x.append(np.stack([r * np.sin(t), r * np.cos(t)], axis=1))
     return _plane("flower", np.concatenate(x), np.repeat([0, 1], half), dtype)
+
+
+def spirals(n: int = 400, noise: float = 0.2, seed: int = 0, dtype=np.float64) -> Dataset:
+    """Two spirals of one and a half turns around each other, n / 2 points each.
+
+        r = 4 √u with u uniform in (0, 1),   angle = 3π √u + π j   for class j = 0, 1
+
+    plus Gaussian noise of standard deviation `noise`: evenly dense along the arms, and far from
+    linearly separable.
+
+    Raises:
+        ValueError: if n is not a positive even number.
+    """
+    _check_even("spirals", n)
+    rng = np.random.default_rng(seed)
+    y = np.repeat([0, 1], n // 2)
+    root = np.sqrt(rng.uniform(size=n))
+    angle = 3 * np.pi * root + np.pi * y
+    x = 4 * root[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return _plane("spirals", x + noise * rng.normal(size=(n, 2)), y, dtype)
+
+
+def _check_even(name: str, n: int) -> None:
+    if n < 2 or n % 2:
+        raise ValueError(f"{name} draws n / 2 points per class, so n must be even; got n={n}.")
 
 
 def _plane(name: str, x, y, dtype) -> Dataset:
@@ -109,4 +134,5 @@ SOURCES: dict[str, Callable[[], Dataset]] = {
     "moons": moons,
     "circles": circles,
     "flower": flower,
+    "spirals": spirals,
 }

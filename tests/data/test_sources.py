@@ -13,6 +13,7 @@ REAL = {
     "moons": ((300, 2), 2, None),
     "circles": ((300, 2), 2, None),
     "flower": ((400, 2), 2, None),
+    "spirals": ((400, 2), 2, None),
 }
 
 
@@ -93,9 +94,18 @@ def test_flower_reproduces_the_published_logistic_regression():
     assert LogisticRegression().fit(d.x, d.y).score(d.x, d.y) == pytest.approx(0.47, abs=0.011)
 
 
-def test_flower_refuses_an_odd_n():
+def test_spirals_wind_around_each_other():
+    """Without noise the arms never touch, and a half turn carries one into the other's curve."""
+    d = data.spirals(2000, noise=0.0, seed=1)
+    radius = np.hypot(*d.x.T)
+    turn = np.arctan2(d.x[:, 1], d.x[:, 0]) - 3 * np.pi * radius / 4 - np.pi * d.y
+    np.testing.assert_allclose(np.cos(turn), 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("generator", [data.flower, data.spirals])
+def test_two_equal_halves_need_an_even_n(generator):
     with pytest.raises(ValueError, match="even; got n=401"):
-        data.flower(401)
+        generator(401)
 
 
 def test_generators_take_seed_and_dtype():
