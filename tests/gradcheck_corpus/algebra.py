@@ -206,7 +206,7 @@ CASES = [
         loss=trace_loss, grad=trace_grad, draw=trace_draw, batch=None,
         bugs={
             "X_not_transposed": "transpose", "gap_sign": "sign", "no_distance": "path_dropped",
-            "double_gap": "scale",
+            "double_gap": "scale l2_scaled",
         },
         leaf=("swap 0 1",),
     ),

@@ -229,7 +229,7 @@ WORDS = {
 }
 
 
-def mlp(name, net, bugs, leaf=(), **options):
+def mlp(name, net, bugs, leaf=(), words=None, **options):
     return build(
         name,
         "mlp",
@@ -237,7 +237,7 @@ def mlp(name, net, bugs, leaf=(), **options):
         loss=loss_of(net),
         grad=gradient_of(net),
         draw=draw_of(net),
-        bugs={b: WORDS[b] for b in bugs.split()},
+        bugs={b: WORDS[b] for b in bugs.split()} | (words or {}),
         leaf=leaf,
         **({"batch": tuple(range(2 + (net.keep < 1) + net.weighted))} | options),
     )
@@ -269,7 +269,12 @@ CASES = [
     ),
     *mlp("leaky3", Net((5, 4, 4, 3), "leaky_relu", "ce", site=2), "wrong_derivative z_for_a"),
     *mlp("softplus2", Net((4, 5, 2), "softplus", "huber"), "wrong_derivative no_derivative"),
-    *mlp("gelu4", Net((3, 5, 5, 5, 2), "gelu", site=2), "wrong_derivative off_by_one dw_no_m"),
+    *mlp(
+        "gelu4",
+        Net((3, 5, 5, 5, 2), "gelu", site=2),
+        "off_by_one dw_no_m",
+        words={"wrong_derivative": "activation_derivative_wrong path_dropped"},  # one of two terms
+    ),
     *mlp("elu3", Net((4, 6, 5, 2), "elu", "mse", m=8), "wrong_derivative derivative_of_a"),
     *mlp("hinge-tanh", Net((5, 7, 1), "tanh", "hinge", m=12), "wrong_derivative factor"),
     *mlp(
