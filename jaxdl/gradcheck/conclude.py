@@ -22,7 +22,7 @@ def report(run: Run) -> Report:
     sizes = [leaf.size for leaf in run.call.theta64()]
     return Report(
         verdict="FAIL" if run.findings else "INCONCLUSIVE" if run.doubts else "PASS",
-        leaves=tuple(_row(run, k) for k in range(len(sizes))) if run.compared else (),
+        leaves=_rows(run),
         findings=tuple(run.findings),
         doubts=tuple(run.doubts) if not run.findings else (),
         notes=tuple(run.notes),
@@ -88,7 +88,7 @@ def _localised(run: Run) -> Finding:
     names, parts, residual = [], [], 0.0
     for k in run.wrong_leaves():
         point = _worst(run, k)
-        error = point.errors()[k]
+        error = point.error(k)
         count = int(np.sum(error > point.tolerances()[k]))
         index = np.unravel_index(int(np.argmax(error)), error.shape)
         hand, auto = point.here.hand[k][index], point.auto[k][index]
@@ -102,11 +102,21 @@ def _localised(run: Run) -> Finding:
     return Finding("unknown", (), tuple(names), "; ".join(parts) + ".", residual)
 
 
-def _row(run: Run, k: int) -> Leaf:
-    point = _worst(run, k)
-    error = point.errors()[k]
+def _rows(run: Run) -> tuple[Leaf, ...]:
+    """One row per leaf, each from the point where it differs most."""
+    if not run.compared:
+        return ()
+    excess = np.array([point.excess() for point in run.compared])
+    wrong = np.any(excess > 1, axis=0)
+    return tuple(
+        _row(run, k, run.compared[int(np.argmax(excess[:, k]))], bool(wrong[k]))
+        for k in range(excess.shape[1])
+    )
+
+
+def _row(run: Run, k: int, point: Comparison, wrong: bool) -> Leaf:
+    error = point.error(k)
     index = np.unravel_index(int(np.argmax(error)), error.shape) if error.size else ()
-    wrong = any(k in p.wrong() for p in run.compared)
     return Leaf(
         path=run.call.names[k],
         shape=tuple(point.theta[k].shape),
@@ -127,12 +137,7 @@ def _mild(run: Run, k: int) -> str:
 
 def _worst(run: Run, k: int) -> Comparison:
     """The point where leaf k differs most, relative to its tolerance."""
-
-    def excess(point: Comparison) -> float:
-        tolerance = point.tolerances()[k]
-        return float(np.max(point.errors()[k], initial=0.0)) / max(tolerance, 1e-300)
-
-    return max(run.compared, key=excess)
+    return max(run.compared, key=lambda point: point.excess()[k])
 
 
 def _relative(error: np.ndarray, auto: np.ndarray) -> float:

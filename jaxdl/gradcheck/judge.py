@@ -51,21 +51,25 @@ class Comparison:
         """Absolute tolerance per leaf."""
         return tolerances(self.auto, self.eta)
 
-    def errors(self) -> list[np.ndarray]:
-        """|h − g| per entry, zero on kinks, infinite where only the hand gradient is no number."""
-        return [self._error(k) for k in range(len(self.auto))]
-
-    def _error(self, k: int) -> np.ndarray:
+    def error(self, k: int) -> np.ndarray:
+        """|h − g| of leaf k: zero on kinks, infinite where only one of them is a number."""
         hand, auto = self.here.hand[k], self.auto[k]
         with np.errstate(invalid="ignore"):
             error = np.abs(hand - auto)
-        error = np.where(np.isfinite(error), error, np.where(hand == auto, 0.0, np.inf))
+        if not np.isfinite(error).all():
+            error = np.where(np.isfinite(error), error, np.where(hand == auto, 0.0, np.inf))
         return np.where(self.kinks[k], 0.0, error) if k in self.kinks else error
+
+    def excess(self) -> list[float]:
+        """Per leaf, the largest error in units of the tolerance: more than 1 is wrong."""
+        return [
+            float(np.max(self.error(k), initial=0.0)) / max(tolerance, 1e-300)
+            for k, tolerance in enumerate(self.tolerances())
+        ]
 
     def wrong(self) -> list[int]:
         """Indices of the leaves that differ by more than their tolerance."""
-        pairs = zip(self.errors(), self.tolerances(), strict=True)
-        return [k for k, (error, tol) in enumerate(pairs) if np.max(error, initial=0.0) > tol]
+        return [k for k, excess in enumerate(self.excess()) if excess > 1]
 
     def allow(self, k: int, eta: float) -> None:
         """Raise the noise of leaf k to this value."""
@@ -98,7 +102,7 @@ def settle(point: Comparison, shadow: Shadow, seed: int, known: Collection[int] 
 
 def _allow_rounding(point: Comparison, shadow: Shadow, leaves: Sequence[int], seed: int) -> None:
     """Ask stochastic arithmetic whether rounding explains what differs."""
-    eta = noise.stochastic(shadow, point.theta, point.data, seed)
+    eta = noise.stochastic(shadow, point.theta, point.data, point.here, seed)
     if eta is None:
         return
     most = SMALL * max(largest(leaf) for leaf in point.auto)
@@ -108,7 +112,7 @@ def _allow_rounding(point: Comparison, shadow: Shadow, leaves: Sequence[int], se
 
 
 def _is_small(point: Comparison, k: int) -> bool:
-    error = float(np.max(point.errors()[k]))
+    error = float(np.max(point.error(k)))
     tree = max((largest(leaf) for leaf in point.auto), default=0.0)
     return error <= SMALL * largest(point.auto[k]) or error <= 1e-9 * tree
 
@@ -120,7 +124,7 @@ def _allow_rounded_constants(point: Comparison, shadow: Shadow, leaves: Sequence
     tree = max((largest(leaf) for leaf in point.auto), default=0.0)
     for k in leaves:
         size = max(largest(point.auto[k]), 1e-3 * tree)
-        if float(np.max(point.errors()[k])) <= ROUNDED * size:
+        if float(np.max(point.error(k))) <= ROUNDED * size:
             point.allow(k, ROUNDED * size / NOISE_FACTOR)
             point.rounded.add(k)
 
@@ -131,7 +135,7 @@ def _mask_kinks(point: Comparison, shadow: Shadow, k: int) -> None:
     They are not judged at all: any choice between the one-sided derivatives is a valid one for
     a single kink, and where several meet, their sum may lie outside the interval of both sides.
     """
-    error = point.errors()[k].reshape(-1)
+    error = point.error(k).reshape(-1)
     differing = np.flatnonzero(error > point.tolerances()[k])
     if point.theta[k].dtype.kind == "c":
         return
@@ -150,7 +154,7 @@ def _mask_kinks(point: Comparison, shadow: Shadow, k: int) -> None:
 def _has_kink(point: Comparison, value: numerical.Value, k: int, i: int) -> bool:
     both = numerical.entry_sides(value, point.theta, k, i)
     gap = abs(both.right - both.left)
-    needed = float(point.errors()[k].reshape(-1)[i])
+    needed = float(point.error(k).reshape(-1)[i])
     # A kink explains the difference only if it is at least as large.
     explains = gap > 0.2 * needed if np.isfinite(needed) else gap > 1e-6
     return bool(np.isfinite(gap) and explains and gap > 10 * both.error)

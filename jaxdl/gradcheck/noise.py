@@ -5,14 +5,15 @@ how the problem amplifies rounding, but not a cancellation inside the code at va
 depend on the parameters (1 − a for a saturated a). `stochastic` does, at the price of compiling.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from jaxdl.gradcheck import interpret, tracing
 from jaxdl.gradcheck.problem import largest
-from jaxdl.gradcheck.shadow import Evaluation, Shadow
+from jaxdl.gradcheck.shadow import Evaluation, Shadow, quick_options
 from jaxdl.gradcheck.tracing import Traced
 
 JUMP = 1e-6
@@ -35,32 +36,37 @@ def measured(
 
 
 def stochastic(
-    shadow: Shadow, theta: list, data: list, seed: int, repeats: int = 3
+    shadow: Shadow, theta: list, data: list, here: Evaluation, seed: int, repeats: int = 3
 ) -> np.ndarray | None:
-    """η per leaf by stochastic arithmetic on both programs, or None if they are not traced."""
-    programs = shadow.traced(theta, data)
-    if programs[0] is None and programs[1] is None:
+    """η per leaf by stochastic arithmetic on both programs, or None if neither is traced."""
+    exact = (here.auto, here.hand)
+    pairs = zip(shadow.traced(theta, data), exact, strict=True)
+    traced = [(program, leaves) for program, leaves in pairs if program is not None]
+    if not traced:
         return None
-    eta = np.zeros(len(theta))
     with tracing.scope():
-        for program in programs:
-            if program is not None:
-                eta = np.maximum(eta, _spread(program, theta, data, seed, repeats))
+        rounded = _rounded(shadow, [program for program, _ in traced], theta, data)
+        eta = np.zeros(len(theta))
+        for i in range(repeats):
+            results = rounded(np.uint32(seed * 7919 + i + 1), list(theta), list(data))
+            for (_, leaves), result in zip(traced, results, strict=True):
+                tail = [np.asarray(leaf) for leaf in result][-len(theta) :]
+                eta = np.maximum(eta, _changes(leaves or [], tail))
     return eta
 
 
-def _spread(program: Traced, theta: list, data: list, seed: int, repeats: int) -> np.ndarray:
-    @jax.jit
-    def rounded(number, *args):
-        return interpret.run(program.closed, interpret.jitter(number), args)
+def _rounded(shadow: Shadow, programs: Sequence[Traced], theta: list, data: list) -> Callable:
+    """Both programs with random rounding errors, compiled once for these shapes."""
+    key = ("jitter", *(np.shape(leaf) for leaf in (*theta, *data)))
+    if key not in shadow.programs:
 
-    exact = [np.asarray(leaf) for leaf in program(theta, data)][-len(theta) :]
-    eta = np.zeros(len(theta))
-    for i in range(repeats):
-        number = np.uint32(seed * 7919 + i + 1)
-        leaves = [np.asarray(leaf) for leaf in rounded(number, *theta, *data)][-len(theta) :]
-        eta = np.maximum(eta, _changes(exact, leaves))
-    return eta
+        @functools.partial(jax.jit, compiler_options=quick_options(*programs))
+        def rounded(number, theta, data):
+            leaves = [*theta, *data]
+            return [interpret.run(p.closed, interpret.jitter(number), leaves) for p in programs]
+
+        shadow.programs[key] = rounded
+    return shadow.programs[key]
 
 
 def _nudged(rng: np.random.Generator, theta: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -96,7 +96,9 @@ def add_batch(run: Run, which: int) -> bool:
 def _add(run: Run, label, theta, data, here: Evaluation, batch_size) -> None:
     seed = run.settings.seed
     if run.shadow.mode == "numpy":
-        point = oracle.by_differences(run.shadow, label, theta, data, here, batch_size)
+        point = oracle.by_differences(
+            run.shadow, label, theta, data, here, batch_size, run.settings.budget_s
+        )
     else:
         eta = noise.measured(run.shadow, theta, data, here, seed)
         point = Comparison(label, theta, data, here, eta, batch_size)

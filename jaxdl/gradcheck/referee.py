@@ -64,6 +64,9 @@ class Referee:
         """Compare autodiff with finite differences along one random direction in leaf k."""
         ruling = None
         tree = max(largest(g) * s for g, s in zip(auto, self.scales, strict=True))
+        quick = self._quick(k, auto[k], hand[k], tree)
+        if quick is not None:
+            return quick
         for step in STEPS:
             u = self._direction(k)
             d = numerical.directional(self.value, self.theta, u, step)
@@ -80,6 +83,13 @@ class Referee:
             if again.word == "agrees":
                 return Ruling(k, "frozen", *_numbers(again))
         return ruling
+
+    def _quick(self, k: int, auto: np.ndarray, hand: np.ndarray, tree: float) -> Ruling | None:
+        """The ruling "agrees" from a third fewer evaluations, or None."""
+        u = self._direction(k)
+        d = numerical.Derivative(numerical.quick(self.value, self.theta, u, STEPS[0]), 0.0)
+        ruling = _compare(k, d, u[k], auto, hand, tree)
+        return ruling if ruling.word == "agrees" else None
 
     def _direction(self, k: int) -> list[np.ndarray]:
         u = [np.zeros_like(leaf) for leaf in self.theta]

@@ -114,10 +114,11 @@ def _lossy(run: Run, native: Sequence[np.ndarray], eps: float) -> list[int]:
     for _ in range(2):
         moved = [leaf * (1 + eps * rng.uniform(-1, 1, leaf.shape)) for leaf in given.theta]
         there = run.shadow(moved, given.data)
-        pairs = [(given.here.hand, there.hand), (given.here.auto or [], there.auto or [])]
+        pairs = [(given.here.hand, there.hand)]
+        pairs += [(given.auto, there.auto)] if there.auto is not None else []
         for before, after in pairs:
             changes = [_norm(a - b) for a, b in zip(before, after, strict=True)]
-            allowed = np.maximum(allowed, changes) if changes else allowed
+            allowed = np.maximum(allowed, changes)
     tree = max((_norm(leaf) for leaf in given.here.hand), default=0.0)
     lossy = []
     for k, (mine, exact) in enumerate(zip(native, given.here.hand, strict=True)):

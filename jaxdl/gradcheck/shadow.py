@@ -213,14 +213,18 @@ def compiled_program(parts: Sequence[Traced]) -> Callable:
     The programs' constants are arguments, so that large ones are not folded into the code.
     """
     consts = [list(part.closed.consts) for part in parts]
-    size = sum(math.prod(aval.shape) for part in parts for aval in part.closed.in_avals)
-    options = QUICK if size <= SMALL and jax.default_backend() == "cpu" else None
 
-    @functools.partial(jax.jit, compiler_options=options)
+    @functools.partial(jax.jit, compiler_options=quick_options(*parts))
     def program(theta, data, consts):
         return [part(theta, data, const) for part, const in zip(parts, consts, strict=True)]
 
     return lambda theta, data: program(list(theta), list(data), consts)
+
+
+def quick_options(*parts: Traced) -> dict | None:
+    """Compiler options for programs so small that compiling takes longer than running."""
+    size = sum(math.prod(aval.shape) for part in parts for aval in part.closed.in_avals)
+    return QUICK if size <= SMALL and jax.default_backend() == "cpu" else None
 
 
 QUICK = {"xla_backend_optimization_level": 0}
