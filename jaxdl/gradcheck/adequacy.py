@@ -65,15 +65,18 @@ def _dead_units(name: str, size: np.ndarray) -> list[str]:
     ]
 
 
+BATCH_SIZE = (
+    "A factor that only this batch size hides (1/m and a constant look alike). To see, pass "
+    "batch_argnums."
+)
+
+
 def _one_batch_size(run: Run) -> list[str]:
     if any(point.label.startswith("batch") for point in run.compared):
         return []
     if run.settings.batch_argnums is None:
         has_data = any(np.ndim(leaf) for leaf in run.call.pick(DATA))
-        return [
-            "A factor that only this batch size hides (1/m and a constant look alike). To see, "
-            "pass batch_argnums."
-        ] * has_data
+        return [BATCH_SIZE] * has_data
     return ["A factor that only this batch size hides: no other size could be evaluated."]
 
 

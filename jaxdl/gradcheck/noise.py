@@ -39,19 +39,20 @@ def stochastic(
     shadow: Shadow, theta: list, data: list, here: Evaluation, seed: int, repeats: int = 3
 ) -> np.ndarray | None:
     """η per leaf by stochastic arithmetic on both programs, or None if neither is traced."""
-    exact = (here.auto, here.hand)
-    pairs = zip(shadow.traced(theta, data), exact, strict=True)
-    traced = [(program, leaves) for program, leaves in pairs if program is not None]
+    oracle, hand = shadow.traced(theta, data)
+    traced = [(oracle, here.auto or [], slice(1, None))] if oracle else []
+    traced += [(hand, here.hand, slice(None))] if hand else []
     if not traced:
         return None
     with tracing.scope():
-        rounded = _rounded(shadow, [program for program, _ in traced], theta, data)
+        rounded = _rounded(shadow, [program for program, _, _ in traced], theta, data)
         eta = np.zeros(len(theta))
         for i in range(repeats):
             results = rounded(np.uint32(seed * 7919 + i + 1), list(theta), list(data))
-            for (_, leaves), result in zip(traced, results, strict=True):
-                tail = [np.asarray(leaf) for leaf in result][-len(theta) :]
-                eta = np.maximum(eta, _changes(leaves or [], tail))
+            for (program, leaves, part), result in zip(traced, results, strict=True):
+                order = shadow.order(result) if program is hand else range(len(result))
+                there = [np.asarray(result[i]) for i in order][part]
+                eta = np.maximum(eta, _changes(leaves, there))
     return eta
 
 

@@ -68,8 +68,7 @@ class Shadow:
         """
         with scope():
             oracle, hand, compiled = self._program(list(theta), list(data))
-            outputs = compiled(theta, data) if compiled else []
-            outputs = [[_wide(leaf) for leaf in part] for part in outputs]
+            outputs = list(compiled(theta, data)) if compiled else []
             value, auto = self._oracle(theta, data, outputs.pop(0) if oracle else None)
             leaves = outputs.pop(0) if hand else self.hand_leaves(theta, data)
             return Evaluation(value, auto, [_wide(leaves[i]) for i in self.order(leaves)])
@@ -157,7 +156,7 @@ class Shadow:
 
     def _oracle(self, theta: Sequence, data: Sequence, output: list | None):
         if output is not None:
-            return float(output[0].real), output[1:]
+            return float(output[0]), [_wide(leaf) for leaf in output[1:]]
         if self.mode == "eager":
             with scope(standard=True):
                 both = tracing.value_and_grad_of(self.loss, self.call)(
