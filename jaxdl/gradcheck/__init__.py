@@ -37,7 +37,7 @@ _HOMES = {
     "relative_difference": "numerical",
 }
 
-__all__ = list(_HOMES)
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

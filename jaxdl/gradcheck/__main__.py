@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxdl.gradcheck.command import main
+from jaxdl.gradcheck.command import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -41,28 +41,27 @@ def _zero_parameters(run: Run) -> list[str]:
 
 def _zero_gradients(run: Run) -> list[str]:
     """Leaves, or units of a leaf, whose true gradient is zero at every point."""
-    found = []
+    zero, dead = [], []
     for k, name in enumerate(run.call.names):
         size = np.max([np.abs(point.auto[k]) for point in _full(run)], axis=0)
         if size.size and not size.any():
-            found.append(
-                f"Anything about {name}: its gradient is zero at every point (dead units, or a "
-                "parameter that the loss does not use)."
-            )
+            zero.append(name)
         elif size.ndim >= 1 and size.size > 1:
-            found += _dead_units(name, size)
+            alive = size.reshape(-1, size.shape[-1]).any(axis=0)
+            if not alive.all():
+                dead.append(f"{int((~alive).sum())} of {alive.size} units of {name}")
+    found = []
+    if zero:
+        found.append(
+            f"Anything about {_names(zero)}: the gradient is zero at every point (dead units, or a "
+            "parameter that the loss does not use)."
+        )
+    if dead:
+        found.append(
+            f"{_names(dead)}: their gradient is zero at every point (dead ReLUs, unused inputs or "
+            "outputs). To see, use other data or another seed."
+        )
     return found
-
-
-def _dead_units(name: str, size: np.ndarray) -> list[str]:
-    alive = size.reshape(-1, size.shape[-1]).any(axis=0)
-    dead = int((~alive).sum())
-    if not dead:
-        return []
-    return [
-        f"{dead} of {alive.size} units of {name}: their gradient is zero at every point (dead "
-        "ReLUs or unused outputs). To see, use other data or another seed."
-    ]
 
 
 BATCH_SIZE = (

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro  # this module is imported by the command alone
 
@@ -18,6 +18,8 @@ from jaxdl.gradcheck.report import Report
 
 EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 USAGE = 3
+
+_NAME = tyro.conf.arg(metavar="MODULE:NAME")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Options:
     Exit code 0: passed, 1: failed, 2: inconclusive, 3: could not be run.
     """
 
-    loss: tyro.conf.Positional[str]
-    """The loss, as MODULE:NAME or FILE.py:NAME: a function (params, *args) -> scalar."""
-    grad: str
-    """MODULE:NAME of the gradient to check: a function (params, *args) -> tree like params."""
-    at: str
-    """MODULE:NAME of the point: the tuple (params, *args), or a function that returns it."""
-    batch_argnums: tuple[int, ...] | None = None
+    loss: Annotated[tyro.conf.Positional[str], _NAME]
+    """The loss: a function (params, *args) -> scalar. A module may be given as FILE.py, too."""
+    grad: Annotated[str, _NAME]
+    """The gradient to check: a function (params, *args) -> tree like params."""
+    at: Annotated[str, _NAME]
+    """The point: the tuple (params, *args), or a function that returns it."""
+    batch_argnums: tuple[int, ...] = ()
     """Which args hold one example per row; the first one after params is 0."""
     batch_axis: int = 0
     """The axis of the examples."""
@@ -53,14 +55,14 @@ class UsageError(Exception):
     """The command cannot be run as it was given."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def command(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
         The exit code.
     """
     try:
-        options = tyro.cli(Options, args=argv, prog="jaxdl gradcheck")
+        options = tyro.cli(Options, args=arguments, prog="jaxdl gradcheck")
         report = _checked(options)
     except SystemExit as stop:  # 0 after --help, anything else is a usage error
         return USAGE if stop.code else 0
@@ -79,7 +81,10 @@ def _checked(options: Options) -> Report:
         if not callable(function):
             kind = type(function).__name__
             raise UsageError(f"Expected a function at {name}, got a {kind}.")
-    point = at() if callable(at) else at
+    try:
+        point = at() if callable(at) else at
+    except Exception as error:
+        raise UsageError(f"{options.at} raises {type(error).__name__}: {error}") from error
     params, *args = point if isinstance(point, tuple) else (point,)
     try:
         return check(
@@ -87,7 +92,7 @@ def _checked(options: Options) -> Report:
             grad,
             params,
             *args,
-            batch_argnums=options.batch_argnums,
+            batch_argnums=options.batch_argnums or None,
             batch_axis=options.batch_axis,
             oracle=options.oracle,
             diagnose=options.diagnose,

@@ -159,16 +159,16 @@ def value_noise(
 
     Differencing k times removes a smooth function and multiplies independent noise σ by
     √((2k)!)/k!; the levels at which the estimates agree give σ (Moré and Wild, ECNoise, 2011;
-    ours takes the median of the levels 3 to 6 and does not test for sign changes).
+    ours takes the largest of the levels 3 to 5 and does not test for sign changes).
     """
     differences = np.array([f(_moved(theta, u, step * k)) for k in range(-3, 4)])
     levels, gamma = [], 1.0
-    for k in range(1, 7):
+    for k in range(1, 6):
         differences = np.diff(differences)
         gamma *= 0.5 * k / (2 * k - 1)
         if k >= 3:
             levels.append(np.sqrt(gamma * np.mean(differences**2)))
-    return float(np.median(levels))
+    return float(max(levels))
 
 
 def gradient(

@@ -77,7 +77,7 @@ class Referee:
         u = self._direction(k)
         if self._on_kink(u, auto[k], k):
             return Ruling(k, "kink", *_numbers(ruling))
-        frozen = self._frozen(u)
+        frozen = None if ruling.hand_is_right else self._frozen(u)
         if frozen is not None:
             again = _compare(k, frozen, u[k], auto[k], hand[k], tree)
             if again.word == "agrees":

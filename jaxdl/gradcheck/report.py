@@ -113,12 +113,12 @@ SHOWN = 12
 
 def rows(report: Report) -> tuple[list[tuple[str, ...]], int]:
     """The table's rows as text, and how many rows that are "ok" are left out."""
-    odd = [leaf for leaf in report.leaves if leaf.verdict != "ok"]
-    room = max(SHOWN - len(odd), 0) if len(report.leaves) > SHOWN else len(report.leaves)
-    good = [leaf for leaf in report.leaves if leaf.verdict == "ok"]
-    shown = {id(leaf) for leaf in odd} | {id(leaf) for leaf in good[:room]}
-    kept = [leaf for leaf in report.leaves if id(leaf) in shown]
-    return [_cells(leaf) for leaf in kept], len(report.leaves) - len(kept)
+    good = [i for i, leaf in enumerate(report.leaves) if leaf.verdict == "ok"]
+    odd = len(report.leaves) - len(good)
+    room = len(good) if len(report.leaves) <= SHOWN else max(SHOWN - odd, 0)
+    hidden = set(good[room:])
+    kept = [_cells(leaf) for i, leaf in enumerate(report.leaves) if i not in hidden]
+    return kept, len(hidden)
 
 
 def _cells(leaf: Leaf) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _cells(leaf: Leaf) -> tuple[str, ...]:
 
 
 def _number(x: float) -> str:
-    return f"{x:.1e}" if math.isfinite(x) else "nan"
+    return f"{x:.1e}" if math.isfinite(x) else str(x)
 
 
 def summary(report: Report) -> str:
@@ -161,7 +161,7 @@ def sections(report: Report) -> list[tuple[str, list[str]]]:
 
 def _finding(i: int, finding: Finding) -> str:
     also = f" (or: {', '.join(finding.equivalent)})" if finding.equivalent else ""
-    return f"{i}. {finding.cause}{also}: {finding.explanation}"
+    return f"{i}. {finding.cause}{also}: {finding.explanation.removeprefix(': ')}"
 
 
 def _lines(report: Report) -> list[str]:
