@@ -116,6 +116,8 @@ def calibration(outputs, y, n_bins: int = 10) -> Calibration:
     it is the largest softmax probability and the outcome whether that class is right. A
     probability on an edge belongs to the lower bin, as in scikit-learn. Jittable.
     """
+    if n_bins < 1:
+        raise ValueError(f"Expected at least one bin, got n_bins={n_bins}.")
     outputs = jnp.asarray(outputs)
     predicted, actual = classes(outputs, y)
     if outputs.shape[1] == 1:

@@ -204,6 +204,11 @@ def test_r2_never_broadcasts():
         metrics.r2(np.zeros((5, 1)), np.zeros(5))
 
 
+def test_no_bins():
+    with pytest.raises(ValueError, match="n_bins=0"):
+        metrics.calibration(np.eye(3, dtype=np.float32), np.arange(3), n_bins=0)
+
+
 def test_unknown_average():
     with pytest.raises(ValueError, match="Did you mean 'macro'"):
         metrics.f1(np.eye(3, dtype=np.float32), np.arange(3), average="marco")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.scipy.ndimage import map_coordinates
 
 from jaxdl.types import Array, Key
@@ -24,6 +25,7 @@ Augmentation = Callable[..., Array]
 def flip(x: Array, *, key: Key, probability: float = 0.5, axis: int = 2) -> Array:
     """Mirror each image with this probability, left to right (axis 2) or top to bottom (axis 1)."""
     x = _images(x)
+    _require("probability", probability, 0, 1)
     chosen = jax.random.bernoulli(key, probability, (len(x),) + (1,) * (x.ndim - 1))
     return jnp.where(chosen, jnp.flip(x, axis=axis), x)
 
@@ -31,6 +33,7 @@ def flip(x: Array, *, key: Key, probability: float = 0.5, axis: int = 2) -> Arra
 def shift(x: Array, pixels: int, *, key: Key, fill: float = 0.0) -> Array:
     """Move each image by whole pixels, uniform in −pixels..pixels down and across."""
     x = _images(x)
+    _require("pixels", pixels, 0)
     offset = jax.random.randint(key, (len(x), 2), -pixels, pixels + 1).astype(x.dtype)
     return _warp(x, _grid(x)[None] - offset[:, :, None, None], fill)
 
@@ -50,6 +53,7 @@ def elastic(x: Array, alpha: float, sigma: float, *, key: Key, fill: float = 0.0
     sigma = 4). At the border the Gaussian is renormalised over the image.
     """
     x = _images(x)
+    _require("sigma", sigma, 1e-3)
     m, h, w = x.shape[:3]
     field = jax.random.uniform(key, (m, 2, h, w), x.dtype, -1, 1)
     smooth = jnp.einsum(
@@ -98,6 +102,12 @@ def augmented(
         return objective(params, x, y, key, weights)
 
     return wrapped
+
+
+def _require(name: str, value, low: float, high: float = float("inf")) -> None:
+    """Refuse a concrete value outside [low, high]; traced ones pass."""
+    if not isinstance(value, Tracer) and not low <= value <= high:
+        raise ValueError(f"Expected {name} between {low} and {high}, got {value}.")
 
 
 def _images(x: Array) -> Array:

@@ -98,10 +98,11 @@ def check_labels(y, n_classes: int) -> None:
 
 def _numbers(a, role: str, name: str):
     a = a if isinstance(a, jax.Array) else np.asarray(a)
-    if not jnp.issubdtype(a.dtype, np.number) and a.dtype.kind != "b":
+    real = jnp.issubdtype(a.dtype, np.integer) or jnp.issubdtype(a.dtype, np.floating)
+    if not real and a.dtype.kind != "b":
         raise TypeError(
-            f"Expected numeric {role} in {name}, got dtype {a.dtype}. Encode text and dates as "
-            "numbers first."
+            f"Expected real numbers as {role} in {name}, got dtype {a.dtype}. Encode text and "
+            "dates as numbers first."
         )
     return a
 
@@ -125,9 +126,11 @@ def _check_targets_fit(y, outputs_shape: tuple[int, ...]) -> None:
         return
     if not classes and tuple(y.shape) == outputs_shape:
         return
+    column = f"floats of shape {outputs_shape}"
+    one = outputs_shape[-1] == 1
     raise ValueError(
-        f"Expected targets that match outputs of shape {outputs_shape}: integers of shape "
-        f"{outputs_shape[:-1]} for classes, or floats of shape {outputs_shape}; got "
-        f"{y.dtype} of shape {tuple(y.shape)}. data.column(y) makes the (m, 1) float column that "
-        "one output needs; classes need one output each."
+        f"Expected targets that match outputs of shape {outputs_shape}: "
+        + (column if one else f"integers of shape {outputs_shape[:-1]} for classes, or {column}")
+        + f"; got {y.dtype} of shape {tuple(y.shape)}. "
+        + ("data.column(y) makes that column." if one else "Each class needs an output of its own.")
     )

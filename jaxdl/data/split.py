@@ -53,6 +53,8 @@ def split(
     Source: notes, "Train / Dev / Test sets".
     """
     data = as_dataset(data)
+    if not len(data.y):
+        raise ValueError(f"Expected at least one example to split, got x of shape {data.x.shape}.")
     counts = part_counts(parts, len(data.y))
     labels = _classes(data.y) if stratify else np.zeros(len(data.y), int)
     rng = np.random.default_rng(seed)
@@ -148,16 +150,24 @@ def _deal_groups(rng, labels: np.ndarray, groups: np.ndarray, counts) -> np.ndar
     """The part of each example with groups kept whole: largest first, to the neediest part.
 
     A group goes where it lowers Σ (missing examples)²/(examples of the class) most, over parts
-    and classes.
+    and classes; the last groups go to parts that would otherwise stay empty.
     """
     content = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(content, (groups, labels), 1)
-    per_class = content.sum(axis=0)
+    waiting = np.asarray(counts) > 0
+    if len(content) < waiting.sum():
+        raise ValueError(
+            f"{len(content)} groups cannot fill {waiting.sum()} parts. Ask for fewer parts (0 "
+            "leaves one empty), or split without groups."
+        )
+    allowed, per_class = waiting.copy(), content.sum(axis=0)
     missing = np.outer(counts, per_class / len(labels))
     part = np.empty(len(content), int)
-    for g in np.lexsort((rng.random(len(content)), -content.sum(axis=1))):
+    order = np.lexsort((rng.random(len(content)), -content.sum(axis=1)))
+    for left, g in zip(range(len(order), 0, -1), order, strict=True):
         gain = ((missing**2 - (missing - content[g]) ** 2) / per_class).sum(axis=1)
-        gain = np.where(np.asarray(counts) > 0, gain, -np.inf)
-        part[g] = gain.argmax()
+        open_to = waiting if left <= waiting.sum() else allowed
+        part[g] = np.where(open_to, gain, -np.inf).argmax()
         missing[part[g]] -= content[g]
+        waiting[part[g]] = False
     return part[groups]

@@ -116,3 +116,17 @@ def test_not_images(bad):
         augment.flip(jnp.zeros(bad), key=KEY)
     with pytest.raises(TypeError, match="got uint8"):
         augment.shift(jnp.zeros((2, 4, 4), jnp.uint8), 1, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        partial(augment.flip, probability=1.5),
+        partial(augment.shift, pixels=-1),
+        partial(augment.elastic, alpha=8.0, sigma=0.0),
+    ],
+    ids=["probability", "pixels", "sigma"],
+)
+def test_values_out_of_range(f):
+    with pytest.raises(ValueError, match=r"Expected (probability|pixels|sigma) between"):
+        f(IMAGES, key=KEY)

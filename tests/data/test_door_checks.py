@@ -32,6 +32,7 @@ BAD = {
     "rank-1 labels": (X, Y, {"outputs_shape": (6, 1)}, r"\(6, 1\).*int32 of shape \(6,\)"),
     "rank-1 floats": (X, Y * 1.0, {"outputs_shape": (6, 1)}, r"\(6, 1\).*float64 of shape \(6,\)"),
     "column for classes": (X, Y[:, None], {"outputs_shape": (6, 3)}, r"of shape \(6, 1\)"),
+    "no column": (X, Y, {"outputs_shape": (6, 1)}, r"data\.column\(y\) makes that column"),
     "batch size": (X, Y, {"batch_size": 7}, "between 1 and the 6 examples, got 7"),
 }
 
@@ -44,8 +45,16 @@ def test_bad_data(case):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("bad", [(np.array([["a", "b"]] * 6), Y), (X, np.array(list("abcabc")))])
-def test_text_is_a_type_error(bad):
+NOT_NUMBERS = [
+    (np.array([["a", "b"]] * 6), Y),
+    (X, np.array(list("abcabc"))),
+    (X.astype(complex), Y),
+    (X.astype(object), Y),
+]
+
+
+@pytest.mark.parametrize("bad", NOT_NUMBERS, ids=["text", "text targets", "complex", "objects"])
+def test_what_is_not_a_real_number_is_a_type_error(bad):
     with pytest.raises(TypeError, match="Encode"):
         data.check(*bad)
 

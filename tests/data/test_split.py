@@ -86,10 +86,12 @@ def test_membership_is_uniform():
     st.integers(0, 9),
 )
 def test_groups_stay_together(rows, stratify, seed):
+    rows[:3] = (100, 0), (101, 1), (102, 0)  # three groups at least
     groups, labels = (np.array(column) for column in zip(*rows, strict=True))
     s = data.split(sets(labels), (0.6, 0.2, 0.2), seed=seed, groups=groups, stratify=stratify)
     assert_partition(s, len(rows))
     homes = [set(groups[s.indices[name]]) for name in PARTS]
+    assert all(homes)
     assert not (homes[0] & homes[1] or homes[0] & homes[2] or homes[1] & homes[2])
 
 
@@ -145,6 +147,13 @@ def test_parts_that_do_not_fit(parts, message):
 def test_groups_of_another_length():
     with pytest.raises(ValueError, match=r"shape \(4,\), got \(3,\)"):
         data.split(sets([0, 1, 0, 1]), (2, 1, 1), seed=0, groups=[1, 2, 3])
+
+
+def test_too_few_groups_and_no_data():
+    with pytest.raises(ValueError, match="1 groups cannot fill 3 parts"):
+        data.split(sets([0, 1, 0, 1]), (2, 1, 1), seed=0, groups=np.zeros(4))
+    with pytest.raises(ValueError, match=r"got x of shape \(0, 1\)"):
+        data.split(sets([]), seed=0)
 
 
 def test_regression_targets_are_shuffled():
