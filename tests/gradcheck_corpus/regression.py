@@ -299,7 +299,8 @@ CASES = [
         "poisson", "linear models", "jax",
         loss=poisson_loss, grad=poisson_grad, draw=poisson_draw, batch=(0, 1, 2),
         bugs={
-            "offset": "activation_derivative_wrong stale_operand unknown", "sign": "sign", "link": "activation_derivative_wrong unknown",
+            "offset": "activation_derivative_wrong stale_operand unknown", "sign": "sign",
+            "link": "activation_derivative_wrong unknown",
             "no_exp": "unknown", "sum": "batch_mean_missing",
         },
         leaf=("entry 1",),
