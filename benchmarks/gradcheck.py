@@ -24,7 +24,7 @@ RESULTS = Path("results/benchmarks/gradcheck.json")
 SLOW_CHECK_CASES = 500  # parameters: "small" in the timing targets
 
 
-def measure(case, dtype=None) -> dict:
+def measure(case, dtype=None, budget_s: float = 5.0) -> dict:
     """One check of one case; with `dtype`, after casting the caller's float64 arrays to it.
 
     The causes are counted in float64 alone, so the other precisions are checked undiagnosed.
@@ -40,7 +40,7 @@ def measure(case, dtype=None) -> dict:
         "truth": [case.cause, *case.also] if not case.correct else [],
         "n_params": sum(np.size(leaf) for leaf in jax.tree.leaves(case.params)),
     }
-    options = case.check_options()
+    options = case.check_options() | {"budget_s": budget_s}
     if dtype is not None:
         case, options = case.cast(dtype), options | {"diagnose": False}
     with jax.enable_x64(dtype is None):
@@ -150,9 +150,9 @@ def chosen(cases: Sequence, family: str, limit: int) -> list:
     return cases
 
 
-def evaluate(cases: Sequence, progress=lambda iterable: iterable) -> dict:
+def evaluate(cases: Sequence, budget_s: float, progress=lambda iterable: iterable) -> dict:
     """Both precisions over all cases: {families, total, misses, records}."""
-    records64 = [measure(case) for case in progress(cases)]
+    records64 = [measure(case, budget_s=budget_s) for case in progress(cases)]
     records32 = [measure(case, np.float32) for case in progress(cases)]
     families = {}
     for family in dict.fromkeys(case.family for case in cases):
@@ -258,6 +258,7 @@ def run(
     limit: int = 0,
     no_peers: bool = False,
     no_timing: bool = False,
+    budget_s: float = 5.0,
     corpus: str = "tests.gradcheck_corpus",
     output: Path = RESULTS,
 ) -> dict:
@@ -269,6 +270,7 @@ def run(
         limit: at most this many cases, evenly spread; 0 for all.
         no_peers: leave out jax, chex and torch.
         no_timing: leave out the timing targets.
+        budget_s: seconds that one diagnosis may take; more where other work shares the machine.
         corpus: the package whose `cases()` gives the corpus.
         output: the JSON file.
 
@@ -284,7 +286,9 @@ def run(
     cases = chosen(importlib.import_module(corpus).cases(), family, limit)
     wrong = sum(not case.correct for case in cases)
     title = f"jaxdl.gradcheck on {wrong} wrong and {len(cases) - wrong} correct gradients"
-    result = evaluate(cases, lambda xs: track(xs, "checking", console=console, transient=True))
+    result = evaluate(
+        cases, budget_s, lambda xs: track(xs, "checking", console=console, transient=True)
+    )
     show(result, console, title)
     if not no_peers:
         from benchmarks import _gradcheck_peers as peers
@@ -312,6 +316,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="at most so many cases")
     parser.add_argument("--no-peers", action="store_true", help="leave out jax, chex and torch")
     parser.add_argument("--no-timing", action="store_true", help="leave out the timing targets")
+    parser.add_argument("--budget-s", type=float, default=5.0, help="seconds for one diagnosis")
     parser.add_argument("--corpus", default="tests.gradcheck_corpus", help="package with cases()")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the JSON file")
     run(**vars(parser.parse_args()))

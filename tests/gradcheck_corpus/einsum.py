@@ -158,7 +158,7 @@ CASES = [
         "experts", "einsum", "einsum",
         loss=experts_loss, grad=experts_grad, draw=experts_draw,
         bugs={
-            "sum": "batch_mean_missing", "twice": "scale", "gate_ignored": "unknown path_dropped",
+            "sum": "batch_mean_missing", "twice": "scale", "gate_ignored": "unknown path_dropped bias_reduction_wrong",
             "diagonal": "softmax_jacobian_diagonal", "gate_detached": "zero_leaf path_dropped",
             "bias_mean": "bias_reduction_wrong batch_mean_doubled",
         },
