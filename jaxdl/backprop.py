@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdl import losses
+from jaxdl import errors, losses
 from jaxdl.layers import Layer
 from jaxdl.types import Array, Key, Params, Scalar
 
@@ -56,13 +56,14 @@ def value_and_grad(
     ) -> tuple[Array, Params]:
         outputs, residuals = model.forward(params, x, key)
         weights, total = losses.example_weights(weights, outputs)
-        cost = (weights * value(outputs, y)).sum() / total
-        dz = grad(outputs, y) * (weights / total)[:, None]
-        grads, _ = model.backward(params, residuals, dz)
-        if losses.is_off(l2) and losses.is_off(l1):
-            return cost, grads
-        cost = cost + losses.penalty(params, total, l2, l1, penalize)
-        return cost, _add_penalty_grads(grads, params, total, l2, l1, penalize)
+        cost = (weights * losses.per_example(value(outputs, y), outputs)).sum() / total
+        dz = grad(outputs, y)
+        errors.shaped("loss gradient", dz, outputs.shape, "It has the shape of the outputs.")
+        grads, _ = model.backward(params, residuals, dz * (weights / total)[:, None])
+        if not (losses.is_off(l2) and losses.is_off(l1)):
+            cost = cost + losses.penalty(params, total, l2, l1, penalize)
+            grads = _add_penalty_grads(grads, params, total, l2, l1, penalize)
+        return cost, _in_dtype_of(params, grads)
 
     return cost_and_grads
 
@@ -75,6 +76,11 @@ def _add_penalty_grads(grads, params, total, l2, l1, penalize):
         return g if losses.is_off(l1) else g + l1 / total * jnp.sign(w)
 
     return jax.tree.map(add, grads, params, losses.penalized_leaves(params, penalize))
+
+
+def _in_dtype_of(primals, cotangents):
+    """A gradient has the dtype of what it is the gradient of, whatever it met on the way."""
+    return jax.tree.map(lambda g, p: g.astype(jnp.result_type(p)), cotangents, primals)
 
 
 def with_custom_vjp(layer: Layer) -> Callable[..., Array]:
@@ -95,12 +101,12 @@ def with_custom_vjp(layer: Layer) -> Callable[..., Array]:
 
     def forward(params, x, key):
         y, residuals = layer.forward(params, x, key)
-        return y, (params, residuals)
+        return y, (params, jnp.zeros((), jnp.result_type(x)), residuals)
 
     def backward(saved, dy):
-        params, residuals = saved
+        params, x_like, residuals = saved
         dparams, dx = layer.backward(params, residuals, dy)
-        return dparams, dx, None
+        return _in_dtype_of(params, dparams), _in_dtype_of(x_like, dx), None
 
     apply.defvjp(forward, backward)
     return apply

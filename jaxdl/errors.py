@@ -8,26 +8,35 @@ import chex
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 T = TypeVar("T")
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """The error for a name outside `known`, with the nearest match suggested."""
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> ValueError:
+    """The error for a name outside `known`, with the nearest match suggested.
+
+    `aliases` maps what other libraries call it to the name it has here.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    meant = {**{k.lower(): k for k in known}, **(aliases or {})}
+    near = difflib.get_close_matches(str(name).lower(), meant, n=1, cutoff=0.5)
+    hint = f" Did you mean {meant[near[0]]!r}?" if near else ""
     return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 
 
-def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """`table[name]`, or a ValueError that names the nearest match.
+def lookup(
+    kind: str, name: str, table: Mapping[str, T], aliases: Mapping[str, str] | None = None
+) -> T:
+    """`table[name]`, or a ValueError that names the nearest match; see `unknown_name`.
 
     Raises:
         ValueError: if `name` is not in `table`.
     """
     if name not in table:
-        raise unknown_name(kind, name, table)
+        raise unknown_name(kind, name, table, aliases)
     return table[name]
 
 
@@ -49,6 +58,24 @@ def floating(name: str, value: Any) -> jax.Array:
             f"Convert it first, for example {name}.astype(jnp.float32)."
         )
     return array
+
+
+def scalar(name: str, value: Any) -> None:
+    """Complain unless `value` is one real number, traced or not.
+
+    Raises:
+        TypeError: for anything that is not a number, and for arrays that are not real.
+        ValueError: for an array of more than one number.
+    """
+    if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+    if np.shape(value) != ():
+        raise ValueError(
+            f"{name} must be one number; got shape {np.shape(value)}. To try several, use jax.vmap."
+        )
+    dtype = jnp.result_type(value)
+    if not jnp.issubdtype(dtype, jnp.floating) and not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"{name} must be a real number; got dtype {dtype}.")
 
 
 def within(name: str, value: Any, valid: bool, expected: str) -> None:

@@ -6,7 +6,7 @@ The notes stack examples in columns, Z = W A + b with W of shape (n_out, n_in). 
 rows, so every formula is the transpose of theirs: Z = X W + b with W of shape (n_in, n_out).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +50,7 @@ def _linear(n_in: int, n_out: int, init: str | initializers.Initializer) -> Laye
         del key
         x = errors.floating("x", x)
         errors.shaped("x", x, ("m", n_in), f"dense({n_in}, {n_out}) takes one row per example.")
+        _check_dense_params(params)
         errors.shaped("w", params["w"], (n_in, n_out), "Weights are (n_in, n_out).")
         errors.shaped("b", params["b"], (n_out,), "Biases are (n_out,).")
         return x @ params["w"] + params["b"][None, :], x
@@ -58,6 +59,12 @@ def _linear(n_in: int, n_out: int, init: str | initializers.Initializer) -> Laye
         return {"w": x.T @ dz, "b": dz.sum(axis=0)}, dz @ params["w"].T
 
     return Layer(init_fn, forward, backward)
+
+
+def _check_dense_params(params: Any) -> None:
+    if not isinstance(params, Mapping) or not {"w", "b"} <= set(params):
+        found = f"keys {sorted(params)}" if isinstance(params, Mapping) else repr(type(params))
+        raise ValueError(f'dense expects params as a dict with "w" and "b"; got {found}.')
 
 
 def activation(g: str | Activation | tuple[Callable, Callable]) -> Layer:
@@ -76,11 +83,13 @@ def activation(g: str | Activation | tuple[Callable, Callable]) -> Layer:
 
 
 def check_keep_prob(keep_prob: Scalar) -> None:
-    """Complain about a concrete keep probability outside (0, 1].
+    """Complain about a keep probability that is not one number, or concrete and outside (0, 1].
 
     Raises:
         ValueError: quoting the value.
+        TypeError: for what is not a number.
     """
+    errors.scalar("keep_prob", keep_prob)
     if errors.is_concrete(keep_prob):
         p = np.asarray(keep_prob)
         valid = bool(np.all((p > 0) & (p <= 1)))
@@ -107,10 +116,13 @@ def dropout(keep_prob: Scalar) -> Layer:
 
     def forward(params, a, key=None):
         del params
+        a = errors.floating("a", a)
         if key is None:
             return a, None
-        p = jnp.asarray(keep_prob, a.dtype)
-        scaled_mask = jax.random.bernoulli(key, p, a.shape).astype(a.dtype) / p
+        # Drawn in at least float32: half precision has too few uniforms below a small p.
+        p = jnp.asarray(keep_prob, a.dtype if a.dtype.itemsize >= 4 else jnp.float32)
+        keep = jax.random.bernoulli(key, p, a.shape)
+        scaled_mask = jnp.where(keep, 1 / p, 0).astype(a.dtype)
         return a * scaled_mask, scaled_mask
 
     def backward(params, scaled_mask, da):
@@ -125,7 +137,14 @@ def sequential(*layers: Layer) -> Layer:
 
     Its params are a list with one entry per layer, `()` where a layer has none; layer i gets the
     key `jax.random.fold_in(key, i)`, in `init` and in `forward`.
+
+    Raises:
+        TypeError: for anything that is not a Layer; on a call, ValueError for params of another
+            length.
     """
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"sequential(layer, layer, ...) takes Layers; got {layer!r}.")
 
     def init(key):
         return [layer.init(jax.random.fold_in(key, i)) for i, layer in enumerate(layers)]
@@ -143,7 +162,8 @@ def sequential(*layers: Layer) -> Layer:
         for layer, p, saved in zip(layers[::-1], params[::-1], residuals[::-1], strict=True):
             dparams, dy = layer.backward(p, saved, dy)
             grads.append(dparams)
-        return grads[::-1], dy
+        grads = grads[::-1]
+        return tuple(grads) if isinstance(params, tuple) else grads, dy
 
     return Layer(init, forward, backward)
 

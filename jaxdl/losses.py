@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxdl import errors
+from jaxdl import errors, tree
 from jaxdl.types import Key, Params, PyTree, Scalar
 
 
 class Loss(NamedTuple):
-    """A loss and its derivative with respect to the outputs, both one value per example.
+    """A loss per example, and its derivative with respect to the outputs.
 
     `value(outputs, y)` has shape (m,); `grad(outputs, y)` has the shape of the outputs. Neither
     carries a 1/m: the mean over examples is taken in one place, `objective`.
@@ -59,7 +59,10 @@ def binary_cross_entropy(logits: Float[Array, "m 1"], y: Float[Array, "m 1"]) ->
     Source: notes, "Logistic Regression Cost Function"; theirs takes ŷ, ours the logit.
     """
     z, y = _binary_targets(logits, y)
-    return (y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z))[:, 0]
+    # An answer that is infinitely sure and right costs 0, not 0 · ∞.
+    if_one = jnp.where(y > 0, y * jax.nn.softplus(-z), 0)
+    if_zero = jnp.where(y < 1, (1 - y) * jax.nn.softplus(z), 0)
+    return (if_one + if_zero)[:, 0]
 
 
 def binary_cross_entropy_grad(
@@ -80,13 +83,17 @@ def binary_cross_entropy_grad(
 def _class_labels(logits: Array, labels: Array) -> tuple[Array, Array]:
     z, labels = errors.floating("logits", logits), jnp.asarray(labels)
     errors.shaped("logits", z, ("m", "K"), "The model must give one row of K logits per example.")
-    errors.shaped(
-        "labels", labels, z.shape[:1], f"Give one class index per row of logits {z.shape}."
-    )
+    hint = f"Give one class index per row of logits {z.shape} (one-hot: labels.argmax(axis=1))."
+    errors.shaped("labels", labels, z.shape[:1], hint)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
             f"labels must be integer class indices; got dtype {labels.dtype}. "
-            "Use labels.astype(int) (one-hot rows: labels.argmax(axis=1))."
+            "Use labels.astype(int)."
+        )
+    if z.shape[1] < 2:
+        raise ValueError(
+            f"softmax needs at least two classes; got logits of shape {z.shape}. "
+            "For a yes-or-no answer use binary_cross_entropy."
         )
     if errors.is_concrete(labels) and labels.size:
         low, high, k = np.min(np.asarray(labels)), np.max(np.asarray(labels)), z.shape[1]
@@ -94,6 +101,11 @@ def _class_labels(logits: Array, labels: Array) -> tuple[Array, Array]:
         expected = f"class indices in [0, {k}), one for each column of the logits"
         errors.within("labels", f"values from {low} to {high}", valid, expected)
     return z, labels
+
+
+def _nan_if_outside(y: Array, k: int, dtype: Any) -> Array:
+    """1 for a class in [0, K), NaN for any other: a traced label cannot raise, but must be seen."""
+    return jnp.where((y >= 0) & (y < k), 1.0, jnp.nan).astype(dtype)
 
 
 def _shifted(z: Array) -> Array:
@@ -115,7 +127,7 @@ def softmax_cross_entropy(logits: Float[Array, "m K"], y: Int[Array, " m"]) -> F
 
     Raises:
         ValueError: for shapes other than (m, K) and (m,), or concrete labels outside [0, K).
-            Traced labels cannot be looked at: check them before compiling (`train.fit` does).
+            Traced labels cannot raise: they make loss and gradient NaN (`train.fit` looks first).
         TypeError: for logits that are not floating-point or labels that are not integers.
 
     Source: the K-class form of the notes' logistic loss.
@@ -123,7 +135,8 @@ def softmax_cross_entropy(logits: Float[Array, "m K"], y: Int[Array, " m"]) -> F
     z, y = _class_labels(logits, y)
     z = _shifted(z)
     picked = jnp.take_along_axis(z, y[:, None], axis=1, mode="clip")[:, 0]
-    return jnp.log(jnp.exp(z).sum(axis=1)) - picked
+    loss = jnp.log(jnp.exp(z).sum(axis=1)) - picked
+    return loss * _nan_if_outside(y, z.shape[1], z.dtype)
 
 
 def softmax_cross_entropy_grad(
@@ -136,7 +149,8 @@ def softmax_cross_entropy_grad(
     z, y = _class_labels(logits, y)
     exp = jnp.exp(_shifted(z))
     a = exp / exp.sum(axis=1, keepdims=True)
-    return a - jax.nn.one_hot(y, z.shape[1], dtype=z.dtype)
+    dz = a - jax.nn.one_hot(y, z.shape[1], dtype=z.dtype)
+    return dz * _nan_if_outside(y, z.shape[1], z.dtype)[:, None]
 
 
 def label_smoothing(epsilon: float = 0.1) -> Loss:
@@ -176,6 +190,8 @@ def _regression_targets(outputs: Array, y: Array) -> tuple[Array, Array]:
     a, y = errors.floating("outputs", outputs), jnp.asarray(y)
     errors.shaped("outputs", a, ("m", "k"), "The model must give one row per example.")
     errors.shaped("targets", y, a.shape, "data.column(y) turns targets (m,) into (m, 1).")
+    if errors.is_concrete(y) and not np.all(np.isfinite(np.asarray(y, np.float64))):
+        raise ValueError(f"targets must be finite; got NaN or infinity among {y.size} numbers.")
     return a, y.astype(a.dtype)
 
 
@@ -212,6 +228,19 @@ LOSSES = {
 }
 
 
+ALIASES = {
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "l2": "squared_error",
+    "bce": "binary_cross_entropy",
+    "log_loss": "binary_cross_entropy",
+    "crossentropy": "softmax_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy",
+    "nll": "softmax_cross_entropy",
+}
+"""What other libraries call them; only for the message about an unknown name."""
+
+
 def get(loss: str | tuple[Callable, Callable]) -> Loss:
     """The loss of that name, or the given pair (value, grad) as a `Loss`.
 
@@ -220,7 +249,7 @@ def get(loss: str | tuple[Callable, Callable]) -> Loss:
         TypeError: for anything that is neither a name nor a pair of functions.
     """
     if isinstance(loss, str):
-        return errors.lookup("loss", loss, LOSSES)
+        return errors.lookup("loss", loss, LOSSES, ALIASES)
     if isinstance(loss, tuple) and len(loss) == 2 and all(map(callable, loss)):
         return Loss(*loss)
     raise TypeError(f"A loss is a name or a pair (value, grad) of functions; got {loss!r}.")
@@ -264,11 +293,13 @@ def is_off(strength: Scalar) -> bool:
 
 
 def check_strength(name: str, strength: Scalar) -> None:
-    """Complain about a concrete penalty that is negative or not finite.
+    """Complain about a penalty that is not one number, is negative or not finite.
 
     Raises:
         ValueError: naming the penalty and its value.
+        TypeError: for what is not a number.
     """
+    errors.scalar(name, strength)
     if errors.is_concrete(strength):
         value = np.asarray(strength)
         valid = bool(np.all(np.isfinite(value) & (value >= 0)))
@@ -276,8 +307,13 @@ def check_strength(name: str, strength: Scalar) -> None:
 
 
 def frobenius_norm(w: Float[Array, "..."]) -> Float[Array, ""]:
-    """√(Σ wᵢⱼ²). The notes call the sum of squares itself by this name; it is the square."""
-    return jnp.sqrt(jnp.square(w).sum())
+    """√(Σ wᵢⱼ²), with gradient 0 (a subgradient) where all entries are 0.
+
+    The notes call the sum of squares itself by this name; it is the square.
+    """
+    squares = jnp.square(w).sum()
+    some = squares > 0
+    return jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
 
 
 def _sum_over(f: Callable[[Array], Array], params: Params, mask: PyTree) -> Any:
@@ -297,9 +333,19 @@ def penalty(
         l1: λ₁. The notes name L1 without a formula; we divide by m, as for L2.
         penalize: see `penalized_leaves`.
 
+    Raises:
+        ValueError: if a penalty is asked for and no leaf is penalised.
+
     Source: notes, "Regularization".
     """
+    if is_off(l2) and is_off(l1):
+        return jnp.zeros(())
     mask = penalized_leaves(params, penalize)
+    if not any(jax.tree.leaves(mask)):
+        raise ValueError(
+            f"l2={l2}, l1={l1} would shrink no leaf: none of {', '.join(tree.paths(params))} is "
+            'called "w". Say which to shrink by penalize.'
+        )
     total: Any = 0.0
     if not is_off(l2):
         total += l2 / (2 * total_weight) * _sum_over(lambda w: jnp.square(w).sum(), params, mask)
@@ -330,6 +376,18 @@ def example_weights(weights: Array | None, outputs: Array) -> tuple[Array, Array
     return weights, weights.sum()
 
 
+def per_example(losses: Array, outputs: Array) -> Array:
+    """The losses, if there is one per example.
+
+    Raises:
+        ValueError: for any other shape, which would be broadcast silently.
+    """
+    errors.shaped(
+        "loss value", losses, outputs.shape[:1], "Return one loss per example: sum over axis 1."
+    )
+    return losses
+
+
 def objective(
     model: Any,
     loss: str | Loss,
@@ -350,7 +408,8 @@ def objective(
 
     Returns:
         J(params, x, y, key=None, weights=None) → scalar. A key means training mode (dropout on);
-        weights serve padding, short last batches and class imbalance.
+        weights serve padding, short last batches and class imbalance. On a mini-batch M is that of
+        the batch, so a small batch is penalised more than the whole set, as in the notes.
 
     Raises:
         ValueError: for an unknown loss or a negative penalty, here; for shapes, when called.
@@ -368,7 +427,7 @@ def objective(
     ) -> Array:
         outputs = apply(params, x, key)
         weights, total = example_weights(weights, outputs)
-        data = (weights * value(outputs, y)).sum() / total
+        data = (weights * per_example(value(outputs, y), outputs)).sum() / total
         if is_off(l2) and is_off(l1):
             return data
         return data + penalty(params, total, l2, l1, penalize)

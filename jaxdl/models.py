@@ -33,9 +33,9 @@ def mlp(
     Source: notes, "Deep L-layer neural network". Theirs ends in a sigmoid; ours gives the logits,
     and the loss contains the sigmoid or softmax.
     """
-    sizes = tuple(sizes)
-    if len(sizes) < 2:
+    if not isinstance(sizes, Sequence) or len(sizes) < 2:
         raise ValueError(f"mlp needs at least (n_in, n_out); got sizes {sizes}.")
+    sizes = tuple(sizes)
     hidden = [
         layers.dense(n_in, n_out, activation, init, p)
         for n_in, n_out, p in zip(

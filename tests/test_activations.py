@@ -74,6 +74,8 @@ def test_integers_are_refused(name):
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match=r"'rellu'\. Did you mean 'relu'"):
         activations.get("rellu")
+    with pytest.raises(ValueError, match="Did you mean 'leaky_relu'"):
+        activations.get("LeakyReLU")
 
 
 def test_a_lone_function_is_refused():

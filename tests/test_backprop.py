@@ -227,6 +227,28 @@ def test_custom_vjp_under_vmap_and_without_a_key(x64):
     assert_trees_close(jax.tree.map(lambda g: g.sum(axis=0), each), together, FLOAT64)
 
 
+@pytest.mark.parametrize(("of_params", "of_x"), [("bfloat16", "float32"), ("float32", "float64")])
+def test_gradients_have_the_dtype_of_what_they_are_the_gradient_of(of_params, of_x, x64):
+    model = models.mlp((3, 4, 1), "tanh")
+    params = jax.tree.map(lambda p: p.astype(of_params), model.init(jax.random.key(0)))
+    x, y = jnp.ones((5, 3), of_x), jnp.ones((5, 1), of_x)
+    with jax.numpy_dtype_promotion("standard"):
+        _, by_hand = backprop.value_and_grad(model, "squared_error", l2=0.1)(params, x, y)
+        auto = jax.grad(losses.objective(model, "squared_error", l2=0.1))(params, x, y)
+        marked = backprop.with_custom_vjp(model)
+        through = jax.grad(lambda p, x: marked(p, x).sum(), argnums=(0, 1))(params, x)
+    assert jax.tree.map(jnp.result_type, by_hand) == jax.tree.map(jnp.result_type, auto)
+    assert jax.tree.map(jnp.result_type, through) == jax.tree.map(jnp.result_type, (params, x))
+
+
+def test_a_tuple_of_params_has_a_tuple_of_gradients():
+    model = models.mlp((3, 4, 1), "tanh")
+    params = tuple(model.init(jax.random.key(0)))
+    x, y = jnp.ones((5, 3)), jnp.ones((5, 1))
+    by_hand, auto = both(model, "squared_error", {"l2": 0.1}, params, x, y, {})
+    assert_trees_close(by_hand, auto, FLOAT32)
+
+
 def test_value_and_grad_wants_a_layer():
     with pytest.raises(TypeError, match=r"Layer.*jax\.value_and_grad"):
         backprop.value_and_grad(lambda p, x, key: x, "squared_error")

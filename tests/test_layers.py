@@ -51,10 +51,8 @@ def test_backward_by_hand_equals_vjp(name, training, x64):
 
 def test_residuals_are_arrays_only():
     for layer in LAYERS.values():
-        _, residuals = jax.eval_shape(
-            lambda key, layer=layer: layer.forward(layer.init(key), jnp.ones((2, 3)), key), KEY
-        )
-        assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(residuals))
+        _, residuals = layer.forward(layer.init(KEY), jnp.ones((2, 3)), KEY)
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(residuals))
 
 
 def test_sequential_hands_each_layer_its_own_key():
@@ -82,12 +80,22 @@ def test_dropout_is_on_exactly_when_a_key_is_given():
     np.testing.assert_array_equal(dropped, layers.apply(layer, (), x, KEY))
 
 
-@pytest.mark.parametrize("keep_prob", [0.1, 0.5, 0.9])
-def test_inverted_dropout_keeps_the_expected_activation(keep_prob):
-    x = jnp.full((1000, 1000), 3.0)
-    mean = float(layers.apply(layers.dropout(keep_prob), (), x, KEY).mean())
-    standard_error = 3 * np.sqrt((1 - keep_prob) / keep_prob) / 1000
-    assert abs(mean - 3) <= 4 * standard_error
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("keep_prob", [0.01, 0.5, 0.9])
+def test_inverted_dropout_keeps_the_expected_activation(keep_prob, dtype):
+    dropped = layers.apply(layers.dropout(keep_prob), (), jnp.ones((1000, 1000), dtype), KEY)
+    assert dropped.dtype == dtype
+    share = float((dropped > 0).mean())
+    assert abs(share - keep_prob) <= 4 * np.sqrt(keep_prob * (1 - keep_prob)) / 1000
+    # What is kept is divided by keep_prob, to the rounding of the dtype.
+    assert float(dropped.max()) == pytest.approx(1 / keep_prob, rel=float(jnp.finfo(dtype).eps))
+
+
+def test_each_hidden_layer_has_its_own_keep_prob():
+    model = models.mlp((3, 200, 300, 2), "sigmoid", keep_prob=[0.9, 0.1])
+    _, residuals = model.forward(model.init(KEY), jnp.ones((50, 3)), KEY)
+    shares = [float((mask > 0).mean()) for _, _, mask in residuals[:2]]
+    assert shares == [pytest.approx(0.9, abs=0.02), pytest.approx(0.1, abs=0.02)]
 
 
 def test_keep_prob_one_keeps_everything_also_when_traced():
@@ -141,6 +149,27 @@ def test_sequential_refuses_a_list_of_another_length():
         layers.apply(layer, {"w": 1}, jnp.ones((2, 3)))
 
 
+@pytest.mark.parametrize("keep_prob", [None, "0.5", 1j])
+def test_a_keep_prob_that_is_no_number_is_refused(keep_prob):
+    with pytest.raises(TypeError, match="keep_prob must be a"):
+        layers.dropout(keep_prob)
+
+
+def test_dense_refuses_params_that_are_not_its_own():
+    layer = layers.dense(3, 4)
+    with pytest.raises(ValueError, match=r"\"w\" and \"b\"; got keys \['w'\]"):
+        layers.apply(layer, {"w": jnp.ones((3, 4))}, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="got <class 'tuple'>"):
+        layers.apply(layer, (jnp.ones((3, 4)), jnp.ones(4)), jnp.ones((2, 3)))
+
+
+def test_what_is_not_a_layer_is_refused():
+    with pytest.raises(TypeError, match="takes Layers"):
+        layers.sequential([layers.dense(3, 4)])
+    with pytest.raises(TypeError, match="int32"):
+        layers.apply(layers.dropout(0.5), (), jnp.ones((2, 3), int), KEY)
+
+
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1), (3, 2.5)])
 def test_dense_refuses_sizes_that_are_no_sizes(sizes):
     with pytest.raises(ValueError, match="positive integer"):
@@ -185,6 +214,7 @@ def test_logistic_regression_is_the_mlp_of_one_block(x64):
     ("sizes", "keep_prob", "message"),
     [
         ((3,), 1.0, r"at least.*\(3,\)"),
+        (64, 1.0, "at least.*64"),
         ((3, 4, 2), [0.5, 0.5], "one per hidden layer.*got 2"),
         ((3, 4, 2), 1.5, "keep_prob"),
     ],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxdl import losses, models
+from jaxdl import backprop, losses, models
 from tests.comparing import FLOAT64, assert_trees_close
 
 
@@ -149,6 +149,53 @@ def test_frobenius_norm_by_hand():
     assert float(losses.frobenius_norm(jnp.array([[3.0, 0.0], [0.0, 4.0]]))) == 5.0
 
 
+def broadcast_value(outputs, y):
+    return jnp.square(outputs - y)
+
+
+def test_a_loss_that_is_not_one_number_per_example_is_refused():
+    pair = (broadcast_value, lambda outputs, y: 2 * (outputs - y))
+    model = models.mlp((2, 1))
+    params, x, y = model.init(jax.random.key(0)), jnp.ones((3, 2)), jnp.ones((3, 1))
+    for f in (losses.objective(model, pair), backprop.value_and_grad(model, pair)):
+        with pytest.raises(ValueError, match=r"loss value must have shape \(3,\); got \(3, 1\)"):
+            f(params, x, y)
+    flat = (
+        lambda outputs, y: broadcast_value(outputs, y)[:, 0],
+        lambda outputs, y: (outputs - y)[:, 0],
+    )
+    with pytest.raises(ValueError, match=r"loss gradient must have shape \(3, 1\); got \(3,\)"):
+        backprop.value_and_grad(model, flat)(params, x, y)
+
+
+def test_traced_labels_outside_are_seen_by_value_and_both_gradients(x64):
+    z = jax.random.normal(jax.random.key(0), (4, 3))
+    y = jnp.array([0, 3, -1, 2])
+    value = jax.jit(losses.softmax_cross_entropy)(z, y)
+    by_hand = jax.jit(losses.softmax_cross_entropy_grad)(z, y)
+    auto = jax.jit(jax.grad(lambda z, y: losses.softmax_cross_entropy(z, y).sum()))(z, y)
+    outside = np.array([False, True, True, False])
+    for found in (value, by_hand[:, 0], auto[:, 0]):
+        np.testing.assert_array_equal(np.isnan(found), outside)
+    np.testing.assert_allclose(by_hand, auto, rtol=1e-14, atol=1e-15)
+
+
+def test_an_infinitely_sure_answer_costs_nothing_or_everything():
+    z = jnp.array([[jnp.inf], [-jnp.inf], [jnp.inf], [-jnp.inf]])
+    y = jnp.array([[1.0], [0.0], [0.0], [1.0]])
+    np.testing.assert_array_equal(losses.binary_cross_entropy(z, y), [0, 0, np.inf, np.inf])
+
+
+def test_a_penalty_that_shrinks_nothing_is_refused():
+    cost = losses.objective(lambda p, x, key: x @ p["kernel"], "squared_error", l2=1.0)
+    with pytest.raises(ValueError, match=r'l2=1.0.*none of kernel is called "w".*penalize'):
+        cost({"kernel": jnp.ones((2, 1))}, jnp.ones((3, 2)), jnp.ones((3, 1)))
+
+
+def test_frobenius_norm_can_be_differentiated_at_zero():
+    np.testing.assert_array_equal(jax.grad(losses.frobenius_norm)(jnp.zeros((2, 2))), 0)
+
+
 LOGITS, BINARY = jnp.zeros((4, 3)), jnp.zeros((4, 1))
 BAD = [
     ("binary_cross_entropy", BINARY, jnp.zeros(4), ValueError, r"\(4, 1\); got \(4,\).*column"),
@@ -164,6 +211,9 @@ BAD = [
     ("softmax_cross_entropy", LOGITS, jnp.zeros(4), TypeError, "float32.*astype"),
     ("softmax_cross_entropy", LOGITS.astype(int), jnp.zeros(4, int), TypeError, "logits.*int32"),
     ("squared_error", LOGITS, jnp.zeros(4), ValueError, r"\(4, 3\); got \(4,\)"),
+    ("softmax_cross_entropy", BINARY, jnp.zeros(4, int), ValueError, "two classes.*binary_cross"),
+    ("softmax_cross_entropy", LOGITS, jnp.zeros((4, 3)), ValueError, "argmax"),
+    ("squared_error", BINARY, jnp.full((4, 1), jnp.nan), ValueError, "targets must be finite"),
     ("squared_error", LOGITS.astype(int), LOGITS, TypeError, "outputs.*int32"),
 ]
 
@@ -180,11 +230,15 @@ def test_wrong_input_gets_one_clear_message(name, outputs, y, error, message):
     [
         ({"l2": -1.0}, "l2.*-1.0"),
         ({"l1": float("nan")}, "l1.*nan"),
-        ({"loss": "cross_entropy"}, "Did you mean 'binary_cross_entropy'"),
+        ({"l2": jnp.ones(2)}, r"l2 must be one number; got shape \(2,\)"),
+        ({"l2": "0.1"}, "l2 must be a number; got '0.1'"),
+        ({"l1": None}, "l1 must be a number; got None"),
+        ({"loss": "cross_entropy"}, "Did you mean 'softmax_cross_entropy'"),
+        ({"loss": "MSE"}, "Did you mean 'squared_error'"),
     ],
 )
 def test_objective_refuses_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         losses.objective(linear, **{"loss": "squared_error", **arguments})
 
 
