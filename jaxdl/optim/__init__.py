@@ -1,5 +1,6 @@
 """Optimizers: small transformations that compose, with each other and with optax's."""
 
+from jaxdl.optim import testing as testing
 from jaxdl.optim.adaptive import scale_by_adagrad as scale_by_adagrad
 from jaxdl.optim.adaptive import scale_by_adam as scale_by_adam
 from jaxdl.optim.adaptive import scale_by_amsgrad as scale_by_amsgrad
@@ -10,12 +11,18 @@ from jaxdl.optim.base import apply_updates as apply_updates
 from jaxdl.optim.base import chain as chain
 from jaxdl.optim.base import identity as identity
 from jaxdl.optim.base import named_chain as named_chain
+from jaxdl.optim.hyperparams import HyperparamsState as HyperparamsState
+from jaxdl.optim.hyperparams import set_hyperparams as set_hyperparams
+from jaxdl.optim.hyperparams import with_hyperparams as with_hyperparams
 from jaxdl.optim.masking import masked as masked
 from jaxdl.optim.masking import partition as partition
 from jaxdl.optim.momentum import ema as ema
 from jaxdl.optim.momentum import nesterov as nesterov
 from jaxdl.optim.momentum import scale_by_lion as scale_by_lion
 from jaxdl.optim.momentum import trace as trace
+from jaxdl.optim.orthogonal import muon as muon
+from jaxdl.optim.orthogonal import scale_by_muon as scale_by_muon
+from jaxdl.optim.orthogonal import scale_by_shape as scale_by_shape
 from jaxdl.optim.recipes import adagrad as adagrad
 from jaxdl.optim.recipes import adam as adam
 from jaxdl.optim.recipes import adamw as adamw

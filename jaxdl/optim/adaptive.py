@@ -44,14 +44,14 @@ def scale_by_rms(
 
     def direction(g, s):
         g, s = moments.working(g, s)
-        if eps_in_sqrt:
-            return jax.lax.rsqrt(s + moments.like(eps, s)) * g
-        return g / (jnp.sqrt(s) + moments.like(eps, s))
+        eps_ = moments.like(eps, s)
+        factor = jax.lax.rsqrt(s + eps_) if eps_in_sqrt else 1 / (jnp.sqrt(s) + eps_)
+        return factor.astype(g.dtype) * g
 
     def update(updates, state, params):
         del params
-        count = moments.increment(state.count)
         s = moments.average_squares(updates, state.nu, decay)
+        count = moments.increment(state.count)
         u = jax.tree.map(
             direction, updates, moments.debias(s, decay, count) if bias_correction else s
         )
@@ -103,10 +103,10 @@ def scale_by_adam(
 
     def update(updates, state, params):
         del params
-        count = moments.increment(state.count)
         v = moments.average_tree(updates, state.mu, b1)
         s = moments.average_squares(updates, state.nu, b2)
-        v_hat = _look_ahead(updates, v, b1, count) if nesterov else moments.debias(v, b1, count)
+        count = moments.increment(state.count)
+        v_hat = look_ahead(updates, v, b1, count) if nesterov else moments.debias(v, b1, count)
         u = _quotient(v_hat, moments.debias(s, b2, count), eps, eps_root)
         v, s = moments.cast_like(v, state.mu), moments.cast_like(s, state.nu)
         return moments.cast_like(u, updates), ScaleByAdamState(count, v, s)
@@ -114,11 +114,13 @@ def scale_by_adam(
     return transformation("scale_by_adam", ScaleByAdamState, init, update)
 
 
-def _look_ahead(updates: PyTree, v: PyTree, b1: Scalar, count: Array) -> PyTree:
-    """Nadam's v̂: the average as it would be after the same gradient once more."""
-    working = jax.tree.map(lambda g, v: moments.working(g, v)[0], updates, v)
-    ahead = moments.debias(v, b1, moments.increment(count))
-    return moments.average_tree(moments.debias(working, b1, count), ahead, b1)
+def look_ahead(updates: PyTree, v: PyTree, b1: Scalar, count: Array) -> PyTree:
+    """Nadam's v̂ = β₁ v/(1 − β₁ᵗ⁺¹) + (1 − β₁) g/(1 − β₁ᵗ): the same gradient once more."""
+    after = moments.debias(v, b1, moments.increment(count))
+    g = moments.debias(jax.tree.map(lambda g, v: g.astype(v.dtype), updates, v), b1, count)
+    return jax.tree.map(
+        lambda v, g: moments.like(b1, v) * v + moments.like(1 - b1, g) * g, after, g
+    )
 
 
 def _quotient(v: PyTree, s: PyTree, eps: Scalar, eps_root: Scalar) -> PyTree:
@@ -126,7 +128,8 @@ def _quotient(v: PyTree, s: PyTree, eps: Scalar, eps_root: Scalar) -> PyTree:
 
     def one(v, s):
         v, s = moments.working(v, s)
-        return v / (jnp.sqrt(s + moments.like(eps_root, s)) + moments.like(eps, s))
+        root = jnp.sqrt(s + moments.like(eps_root, s))
+        return v / (root + moments.like(eps, s)).astype(v.dtype)
 
     return jax.tree.map(one, v, s)
 
@@ -173,9 +176,9 @@ def scale_by_amsgrad(
 
     def update(updates, state, params):
         del params
-        count = moments.increment(state.count)
         v = moments.average_tree(updates, state.mu, b1)
         s = moments.average_squares(updates, state.nu, b2)
+        count = moments.increment(state.count)
         v_hat = moments.debias(v, b1, count) if bias_correction_mu else v
         s_hat = moments.debias(s, b2, count) if bias_correction_nu else s
         s_max = jax.tree.map(
@@ -221,10 +224,9 @@ def scale_by_adagrad(
 
     def direction(g, total):
         g, total = moments.working(g, total)
-        epsilon = moments.like(eps, total)
-        if eps_in_sqrt:
-            return jnp.where(total > 0, jax.lax.rsqrt(total + epsilon), 0) * g
-        return jnp.where(total > 0, 1 / (jnp.sqrt(total) + epsilon), 0) * g
+        eps_ = moments.like(eps, total)
+        factor = jax.lax.rsqrt(total + eps_) if eps_in_sqrt else 1 / (jnp.sqrt(total) + eps_)
+        return jnp.where(total > 0, factor, 0).astype(g.dtype) * g
 
     def update(updates, state, params):
         del params

@@ -107,7 +107,7 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
         return tuple(t.init(params) for t in transforms)
 
     def update(updates, state, params=None, **extra):
-        if hasattr(state, "_fields") or len(state) != len(transforms):
+        if hasattr(state, "_fields") or not isinstance(state, tuple) or len(state) != len(filters):
             raise ValueError(
                 f"chain expected a tuple of {len(transforms)} states, one per link, got "
                 f"{_describe(state)}. Pass the state that init of the same chain returned."

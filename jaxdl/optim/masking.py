@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxdl import errors, tree
-from jaxdl.optim import checks
 from jaxdl.optim.base import GradientTransformation, takes_extra, transformation
 from jaxdl.types import PyTree
 
@@ -142,9 +141,20 @@ def _spread(prefix: PyTree, params: PyTree, name: str) -> PyTree:
             lambda mark, subtree: jax.tree.map(lambda _: mark, subtree), prefix, params
         )
     except (ValueError, TypeError) as mismatch:
-        path = checks.first_difference(params, prefix) or "(container types)"
         raise ValueError(
             f"{name} must have the structure of the parameters or be a prefix of it, but the "
-            f"first path that differs is {path}: {name.lower()} is "
+            f"first path that differs is {_first_uncovered(prefix, params)}: {name.lower()} is "
             f"{jax.tree.structure(prefix)}, the parameters are {jax.tree.structure(params)}."
         ) from mismatch
+
+
+def _first_uncovered(prefix: PyTree, params: PyTree) -> str:
+    """The first path of the parameters that the prefix does not reach, or of the prefix alone."""
+    marks, leaves = tree.paths(prefix), tree.paths(params)
+
+    def reaches(mark, leaf):
+        return mark in ("", leaf) or leaf.startswith(f"{mark}.")
+
+    lost = [leaf for leaf in leaves if not any(reaches(mark, leaf) for mark in marks)]
+    lost += [mark for mark in marks if not any(reaches(mark, leaf) for leaf in leaves)]
+    return repr(lost[0]) if lost else "in the type of a container"

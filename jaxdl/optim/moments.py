@@ -28,11 +28,12 @@ def map_leaves(f: Callable[..., Array], updates: PyTree, *accumulators: PyTree) 
 
 
 def working(*leaves: Array) -> tuple[Array, ...]:
-    """The leaves in the dtype to compute in: the widest among them, at least 32 bits."""
-    dtype = wider(*(leaf.dtype for leaf in leaves))
-    if jnp.finfo(dtype).bits < 32:
-        dtype = jnp.dtype(jnp.float32)
-    return tuple(leaf.astype(dtype) for leaf in leaves)
+    """The leaves in the precision to compute in: the widest among them, at least 32 bits."""
+    real = jnp.finfo(wider(*(leaf.dtype for leaf in leaves))).dtype
+    if jnp.finfo(real).bits < 32:
+        real = jnp.dtype(jnp.float32)
+    complexes = wider(real, jnp.complex64)
+    return tuple(leaf.astype(complexes if jnp.iscomplexobj(leaf) else real) for leaf in leaves)
 
 
 def abs_squared(g: Array) -> Array:
@@ -70,7 +71,7 @@ def debias(averages: PyTree, decay: Scalar, count: Array) -> PyTree:
 
 def increment(count: Array) -> Array:
     """t + 1, staying at the largest integer instead of overflowing."""
-    largest = jnp.iinfo(count.dtype).max
+    largest = jnp.array(jnp.iinfo(count.dtype).max, count.dtype)
     return jnp.where(count < largest, count + 1, largest)
 
 

@@ -91,8 +91,8 @@ def ema(
 
     def update(updates, state, params):
         del params
-        count = moments.increment(state.count)
         v = moments.average_tree(updates, state.ema, decay)
+        count = moments.increment(state.count)
         u = moments.debias(v, decay, count) if debias else v
         return moments.cast_like(u, updates), EmaState(count, moments.cast_like(v, state.ema))
 

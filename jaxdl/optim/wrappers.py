@@ -161,16 +161,21 @@ def lookahead(
         u, fast_state = inner.update(updates, state.fast_state, params, **pass_extra(extra))
         meet = state.steps_since_sync + 1 >= sync_period
 
-        def follow(slow, w, u):
-            dtype, (slow, w, u) = slow.dtype, moments.working(slow, jnp.asarray(w), u)
-            moved = slow + moments.like(slow_step_size, slow) * (w + u - slow)
-            return jnp.where(meet, moved, slow).astype(dtype)
+        def gap(slow, w, u):
+            slow, w, u = moments.working(slow, jnp.asarray(w), u)
+            return jnp.where(meet, w + u - slow, 0)
 
-        def catch_up(slow, w, u):
-            return jnp.where(meet, slow - jnp.asarray(w), u.astype(slow.dtype)).astype(u.dtype)
+        def follow(slow, d):
+            part = moments.like(slow_step_size, d) * d
+            return (slow.astype(d.dtype) + part).astype(slow.dtype)
 
-        slow = jax.tree.map(follow, state.slow, params, u)
-        u = jax.tree.map(catch_up, slow, params, u)
+        def step_back(u, d):
+            part = moments.like(1 - slow_step_size, d) * d
+            return (u.astype(d.dtype) - part).astype(u.dtype)
+
+        gaps = jax.tree.map(gap, state.slow, params, u)
+        slow = jax.tree.map(follow, state.slow, gaps)
+        u = jax.tree.map(step_back, u, gaps)
         if reset_state:
             fresh = inner.init(params)
             fast_state = jax.tree.map(lambda f, s: jnp.where(meet, f, s), fresh, fast_state)
