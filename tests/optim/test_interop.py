@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 from flax.training.train_state import TrainState
-from optim_cases import LR, is_matrix
 
 from jaxdl import optim
 from jaxdl.optim import testing
+from tests.optim.cases import LR, is_matrix
 
 RECIPES = {"adam": optim.adam, "adamw": optim.adamw, "momentum": optim.momentum, "lion": optim.lion}
 BOTH = {

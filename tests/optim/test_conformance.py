@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from optim_cases import BY_HAND, RECIPES, REFERENCES, SCHEDULES
 
 from jaxdl import optim
 from jaxdl.optim import testing
+from tests.optim.cases import BY_HAND, RECIPES, REFERENCES, SCHEDULES
 
 
 @pytest.mark.parametrize(("ours", "theirs", "options"), REFERENCES)

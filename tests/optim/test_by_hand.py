@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from optim_cases import SCHEDULES, is_matrix
 
 from jaxdl import averages, optim
+from tests.optim.cases import SCHEDULES, is_matrix
 
 PARAMS = {"layer": {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}, "scale": jnp.float32(2)}
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from optim_cases import LR, RECIPES
 
 from jaxdl import optim
 from jaxdl.optim import testing
+from tests.optim.cases import LR, RECIPES
 
 WITH_STATE = {name: recipe for name, recipe in RECIPES.items() if name not in ("nadam", "muon")}
 WITH_STATE["muon"] = functools.partial(optim.muon, nesterov=False)
