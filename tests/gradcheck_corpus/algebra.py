@@ -215,7 +215,7 @@ CASES = [
         loss=process_loss, grad=process_grad, draw=process_draw, batch=None,
         bugs={
             "no_logdet": "path_dropped", "no_data": "path_dropped", "sign": "sign",
-            "amplitude_once": "scale", "length_not_scaled": "unknown",
+            "amplitude_once": "scale", "length_not_scaled": "activation_derivative_missing unknown",
         },
     ),
     *build(

@@ -166,7 +166,7 @@ def tied_draw(rng):
 
 CASES = [
     *attention("attention", (5, 3, 4, 6), "sum diagonal no_softmax scale_forgotten query_path "
-               "key_for_query weight_not_transposed", leaf=("swap 0 1",)),
+               "key_for_query weight_not_transposed", leaf=("swap 0 2",)),
     *attention("attention-causal", (4, 4, 5, 7), "o_not_transposed score_not_transposed key_path "
                "not_centred diagonal", causal=True, leaf=("transpose 3", "half 2")),
     *attention("attention-residual", (6, 2, 3, 5), "time_reversed no_softmax", causal=True,

@@ -287,7 +287,7 @@ CASES = [
             "reset_forgotten": "stale_operand", "reset_path": "path_dropped",
             "leak_path": "path_dropped",
         },
-        leaf=("swap 1 3",),
+        leaf=("swap 1 2",),
     ),
     *build(
         "lstm", "recurrent", "numpy rows",
