@@ -87,8 +87,8 @@ def _keep_compiled_programs():
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
         folder = pathlib.Path(pooch.os_cache("jaxdl")) / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def _checkpoint_error():

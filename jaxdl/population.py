@@ -103,6 +103,29 @@ def run(
         ValueError: for no runs, columns of unequal length, lanes < 1, or one run that needs more
             than `memory`.
     """
+    return prepare(
+        fn,
+        configs,
+        *shared,
+        keep_params=keep_params,
+        lanes=lanes,
+        devices=devices,
+        memory=memory,
+        progress=progress,
+    )()
+
+
+def prepare(
+    fn: Callable[..., PyTree],
+    configs: Mapping[str, Any],
+    *shared: PyTree,
+    keep_params: bool = False,
+    lanes: int | None = None,
+    devices: Any = None,
+    memory: float | None = None,
+    progress: bool | None = None,
+) -> Callable[[], Population]:
+    """`run`, compiled but not yet run: the function that is returned may be called repeatedly."""
     configs = _check_configs(configs)
     if lanes is not None and lanes < 1:
         raise ValueError(f"lanes must be at least 1, got {lanes}.")
@@ -110,8 +133,12 @@ def run(
     shared = everywhere(mesh, shared)
     slim = fn if keep_params else _without_params(fn)
     program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
-    pieces = _run_all(program, configs, shared, mesh, progress)
-    return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
+
+    def go():
+        pieces = _run_all(program, configs, shared, mesh, progress)
+        return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
+
+    return go
 
 
 class _Program(NamedTuple):

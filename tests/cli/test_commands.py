@@ -150,20 +150,26 @@ def test_signals_save_and_exit_cleanly(number, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_and_resumed_the_bits_are_the_same(tmp_path):
-    epochs = ["--epochs", "20000", "--save-seconds", "0"]
-    assert start(tmp_path / "whole", *epochs).wait(timeout=300) == 0
-    rng = random.Random(0)
-    kills = 0
-    while kills < 20:
-        process = start(tmp_path / "killed", *epochs)
-        time.sleep(rng.uniform(0.5, 8.0))
-        if process.poll() is not None:
-            break
+    # A checkpoint after every segment: many of the moments fall into the writing of one.
+    long = ["--epochs", "60000", "--batch-size", "8", "--save-seconds", "0"]
+    assert finish(start(tmp_path / "whole", *long)) == 0
+    killed, rng = tmp_path / "killed", random.Random(0)
+    rows = killed / "metrics.jsonl"
+    for _ in range(20):
+        process = start(killed, *long)
+        size = rows.stat().st_size if rows.exists() else 0
+        while process.poll() is None and (not rows.exists() or rows.stat().st_size <= size):
+            time.sleep(0.01)
+            size = min(size, rows.stat().st_size if rows.exists() else 0)  # it was cut back
+        time.sleep(rng.uniform(0, 0.6))
+        assert process.poll() is None, "it finished before it was killed twenty times"
         process.kill()
-        process.communicate()
-        kills += 1
-    assert start(tmp_path / "killed", *epochs).wait(timeout=300) == 0
-    assert parameters(tmp_path / "killed") == parameters(tmp_path / "whole")
-    metrics = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("killed", "whole")]
-    assert metrics[0] == metrics[1]
-    assert kills >= 1
+        finish(process)
+    assert finish(start(killed, *long)) == 0
+    assert parameters(killed) == parameters(tmp_path / "whole")
+    assert rows.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def finish(process):
+    process.communicate(timeout=300)
+    return process.returncode

@@ -1,0 +1,108 @@
+"""Digits networks by the dozen as one program on all cores, per network beside its peers.
+
+python -m benchmarks population
+
+Runs in a process of its own, because the number of JAX devices is fixed when JAX starts.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+
+from benchmarks import harness
+
+EPOCHS, SIZES, BATCH, M = 5, (64, 128, 64, 10), 64, 1257
+
+
+def run(quick: bool = False) -> dict:
+    """Populations of 64 and 512 on as many CPU devices as there are cores."""
+    command = [sys.executable, "-m", "benchmarks.population", *["--quick"] * quick]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    peers = [
+        harness.Row.at_least(
+            f"{name}: a network alone / one of 64", harness.Spread(**found[name]), target
+        )
+        for name, target in (("torch", 9), ("sklearn", 6.5))
+        if name in found
+    ]
+    rows = [
+        *peers,
+        harness.Row.at_least(
+            "needed products / best product rate, 64 networks",
+            harness.Spread(**found["share"]),
+            0.43,
+        ),
+        harness.Row("the same, in its quietest round", found["best_share"]),
+        harness.Row.at_most(
+            "a network of 512 / a network of 64", harness.Spread(**found["growth"]), 1.1
+        ),
+        harness.Row.at_most("memory of 512 / of 64 (largest resident size)", found["memory"], 1.1),
+        harness.Row("one of 64 (µs a step)", harness.Spread(**found["micro"])),
+        harness.Row("best float32 product rate (GFLOP/s)", found["best"] / 1e9),
+        harness.Row("devices", float(found["devices"])),
+    ]
+    return harness.report("population", rows, quick)
+
+
+def measure(quick: bool) -> dict:
+    """The numbers, in a process whose cores are JAX devices."""
+    from jaxdl import devices
+
+    devices.use_cpu_devices()
+    import jax
+    import numpy as np
+
+    from benchmarks._training_peers import peers
+    from benchmarks.train import problem
+    from jaxdl import models, optim, population, train
+
+    objective, _, x, y = problem(SIZES, M)
+    model = models.mlp(SIZES)
+
+    def fit(config, x, y):
+        key = jax.random.key(config["seed"])
+        return train.fit(
+            objective, model.init(key), optim.adam(config["lr"]), (x, y), epochs=EPOCHS,
+            batch_size=BATCH, key=key,
+        )  # fmt: skip
+
+    def prepared(n):
+        configs = population.grid(lr=1e-3, seed=range(n))
+        return population.prepare(fit, configs, x, y)
+
+    small, large = prepared(64), prepared(512)
+    memory = []
+
+    def of(ready):
+        def call():
+            ready()
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+        return call
+
+    arms = {"64": of(small), **peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))}
+    seconds = harness.interleave(arms, 3 if quick else 10, warmup=1)
+    before = memory[-1]
+    pair = harness.interleave({"64": of(small), "512": of(large)}, 2 if quick else 5, warmup=1)
+    steps = -(-M // BATCH) * EPOCHS
+    share = 64 * harness.mlp_flops(SIZES, BATCH) * steps / seconds["64"]
+    best = harness.matmul_rate(repeats=15)
+    found = {
+        "devices": jax.device_count(),
+        "best": best,
+        "share": vars(harness.Spread.of(share / best)),
+        "best_share": float(np.max(share) / best),
+        "growth": vars(harness.ratio(pair["512"] / 8, pair["64"])),
+        "memory": max(memory) / before,
+        "micro": vars(harness.Spread.of(1e6 * seconds["64"] / 64 / steps)),
+    }
+    for name in ("torch", "sklearn"):
+        if name in seconds:
+            found[name] = vars(harness.ratio(seconds[name], seconds["64"] / 64))
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure("--quick" in sys.argv)))

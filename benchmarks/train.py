@@ -1,0 +1,116 @@
+"""One run of `train.fit` beside PyTorch, scikit-learn and a per-step loop, and the machine's limit.
+
+python -m benchmarks train
+"""
+
+import jax
+import numpy as np
+
+from benchmarks import harness
+from benchmarks._training_peers import peers
+from jaxdl import losses, models, optim, train
+
+DIGITS, DIGITS_BATCH, DIGITS_EPOCHS = (64, 128, 64, 10), 64, 20
+MNIST, MNIST_BATCH, MNIST_EPOCHS = (784, 512, 256, 10), 128, 2
+
+
+def run(quick: bool = False) -> dict:
+    """Training on arrays of the size of digits and of MNIST's first 10,000, Adam."""
+    digits = _race(DIGITS, 1257, DIGITS_BATCH, DIGITS_EPOCHS, 3 if quick else 15)
+    mnist = _race(MNIST, 10_000, MNIST_BATCH, MNIST_EPOCHS, 3 if quick else 15, ("torch",))
+    driver = _driver(3 if quick else 15)
+    return harness.report("train", [*_digits_rows(digits), *_mnist_rows(mnist), driver], quick)
+
+
+def problem(sizes, m):
+    """(objective, params, x, y) with random features."""
+    model = models.mlp(sizes)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(m, sizes[0])).astype(np.float32)
+    y = (np.arange(m) % sizes[-1]).astype(np.int32)
+    return losses.objective(model, "softmax_cross_entropy"), model.init(jax.random.key(0)), x, y
+
+
+def _race(sizes, m, batch, epochs, repeats, names=("torch", "sklearn", "flax")):
+    objective, params, x, y = problem(sizes, m)
+    optimizer, key = optim.adam(1e-3), jax.random.key(1)
+
+    def ours():
+        return jax.block_until_ready(
+            train.fit(
+                objective, params, optimizer, (x, y), epochs=epochs, batch_size=batch, key=key
+            )
+        )
+
+    product = _product()
+    arms = {"ours": ours, **peers(sizes, x, y, batch, epochs, names), "product": product}
+    seconds = harness.interleave(arms, repeats, warmup=1)
+    steps = -(-m // batch) * epochs
+    flops = harness.mlp_flops(sizes, batch) * steps / seconds["ours"]
+    best = max(2 * 2048**3 / seconds["product"].min(), harness.matmul_rate())
+    return {"seconds": seconds, "steps": steps, "flops": flops, "best": best}
+
+
+def _product():
+    square = jax.numpy.ones((2048, 2048), np.float32)
+    multiply = jax.jit(lambda a: a @ a)
+    return lambda: multiply(square).block_until_ready()
+
+
+def _against(race, name, target):
+    if name not in race["seconds"]:
+        return []
+    ratio = harness.ratio(race["seconds"][name], race["seconds"]["ours"])
+    if target is None:
+        return [harness.Row(name, ratio)]
+    return [harness.Row.at_least(name, ratio, target)]
+
+
+def _named(prefix, rows):
+    return [harness.Row(f"{prefix}: {r.what}", r.value, r.target, r.met) for r in rows]
+
+
+def _digits_rows(race):
+    rows = _against(race, "torch", 4) + _against(race, "sklearn", 3) + _against(race, "flax", None)
+    micro = {n: 1e6 * s / race["steps"] for n, s in race["seconds"].items() if n != "product"}
+    rows += [harness.Row(f"{n} (µs a step)", harness.Spread.of(s)) for n, s in micro.items()]
+    return _named("digits", rows)
+
+
+def _mnist_rows(race):
+    share = harness.Spread.of(race["flops"] / race["best"])
+    least = harness.Spread.of([race["flops"].max() / race["best"]])
+    return _named(
+        "MNIST",
+        [
+            *_against(race, "torch", 1.9),
+            harness.Row.at_least("needed products / best product rate", share, 0.65),
+            harness.Row("the same, in its quietest round", least),
+            harness.Row("training (GFLOP/s)", harness.Spread.of(race["flops"] / 1e9)),
+            harness.Row("best float32 product rate (GFLOP/s)", float(race["best"] / 1e9)),
+            harness.Row("copying (GB/s)", float(harness.copy_rate() / 1e9)),
+        ],
+    )
+
+
+def _driver(repeats):
+    """What it costs to watch a run: `train.run` in segments over one bare scan."""
+    objective, params, x, y = problem(DIGITS, 1257)
+    options = {"epochs": 200, "batch_size": DIGITS_BATCH, "key": jax.random.key(1)}
+    arguments = (objective, params, optim.adam(1e-3), (x, y))
+    seen = []
+
+    def driven():
+        return train.run(*arguments, **options, watch=seen.append)
+
+    arms = {
+        "bare": lambda: jax.block_until_ready(train.fit(*arguments, **options)),
+        "driven": driven,
+    }
+    seconds = harness.interleave(arms, repeats, warmup=1)
+    ratio = harness.ratio(seconds["driven"], seconds["bare"])
+    return harness.Row.at_most("train.run / train.fit, 200 epochs, watched", ratio, 1.03)
+
+
+if __name__ == "__main__":
+    run()

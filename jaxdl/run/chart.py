@@ -1,0 +1,113 @@
+"""`chart.html`: the learning curves of a run, interactive, in one file that needs no network."""
+
+import html
+import json
+import pathlib
+from typing import Any
+
+from jaxdl.lab import page
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --paper: #ffffff; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e8eaed; --soft: #a2abb6;
+  --paper: #15181c; }} }}
+body {{ margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }}
+h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
+p {{ color: var(--soft); margin: 0 0 1.2rem; }}
+#chart {{ width: 100%; overflow-x: auto; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{subtitle}</p>
+<div id="chart" role="img" aria-label="{title}: {subtitle}"></div>
+<script type="application/json" id="spec">{spec}</script>
+<script>{bundle}</script>
+<script>
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+const spec = JSON.parse(document.getElementById("spec").textContent);
+vegaEmbed("#chart", spec, {{ theme: dark ? "dark" : undefined, actions: false, renderer: "svg" }});
+</script>
+</body>
+</html>
+"""
+
+NAMES = {"cost": "cost", "accuracy": "accuracy", "r2": "R²"}
+
+
+def write(
+    path: pathlib.Path, rows: list[dict[str, Any]], title: str, subtitle: str, score: str
+) -> None:
+    """Cost and score on the training and dev part against epochs."""
+    text = PAGE.format(
+        title=html.escape(title),
+        subtitle=html.escape(subtitle),
+        spec=json.dumps(spec(rows, score), separators=(",", ":")).replace("<", "\\u003c"),
+        bundle=page.bundle(),
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def spec(rows: list[dict[str, Any]], score: str) -> dict[str, Any]:
+    """The Vega-Lite description: two panels that share the epochs, with values on hovering."""
+    values = [
+        {"epoch": row["epoch"], "part": part, "what": name, "value": row[key]}
+        for row in rows
+        for name in ("cost", score)
+        for part, key in (("train", name), ("dev", f"dev_{name}"))
+        if row.get(key) is not None
+    ]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "background": "transparent",
+        "data": {"values": values},
+        "vconcat": [_panel("cost", "log", False), _panel(score, "linear", True)],
+        "resolve": {"scale": {"x": "shared"}},
+        "config": {
+            "font": "system-ui, sans-serif",
+            "axis": {"labelFontSize": 12, "titleFontSize": 12},
+            "legend": {"labelFontSize": 12, "title": None, "orient": "top"},
+        },
+    }
+
+
+def _panel(name, scale, last):
+    x = {"field": "epoch", "type": "quantitative", "title": "epoch" if last else None}
+    x |= {"axis": {"tickMinStep": 1, "labels": last, "grid": False}}
+    y = {"field": "value", "type": "quantitative", "title": NAMES[name]}
+    y |= {"scale": {"type": scale, "zero": False}, "axis": {"tickCount": 5}}
+    color = {
+        "field": "part",
+        "type": "nominal",
+        "scale": {"domain": ["train", "dev"], "range": ["#0b63a5", "#d1661c"]},
+    }
+    near = {"param": f"near_{name}", "empty": False}
+    point = {"name": f"near_{name}", "select": {"type": "point", "on": "pointerover",
+             "nearest": True, "fields": ["epoch"], "clear": "pointerout"}}  # fmt: skip
+    tips = [
+        {"field": "part", "type": "nominal"},
+        {"field": "epoch", "type": "quantitative"},
+        {"field": "value", "type": "quantitative", "format": ".4g", "title": NAMES[name]},
+    ]
+    encoding = {"x": x, "y": y, "color": color}
+    return {
+        "width": 720,
+        "height": 220,
+        "transform": [{"filter": f"datum.what == '{name}'"}],
+        "layer": [
+            {"mark": {"type": "line", "strokeWidth": 2}, "encoding": encoding},
+            {
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "params": [point],
+                "encoding": encoding
+                | {"tooltip": tips, "opacity": {"condition": near | {"value": 1}, "value": 0}},
+            },
+        ],
+    }

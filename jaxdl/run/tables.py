@@ -1,0 +1,256 @@
+"""A user's own table: read, or refused with the row and the column named.
+
+Nothing is guessed away: an empty cell, a word among numbers or a name that occurs twice is said,
+because silently dropping it would change what is learned. Rows count from 1 after the header.
+"""
+
+import csv
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxdl import data, errors
+from jaxdl.data import Dataset
+
+SUFFIXES = (".csv", ".parquet", ".npz")
+LARGEST = 1e30
+"""Larger numbers leave no room to compute with in float32, whose own largest is 3.4e38."""
+
+MOST_CLASSES = 50
+
+
+def is_file(name: str) -> bool:
+    """Whether `name` means a file of the user's rather than a built-in data set."""
+    return pathlib.Path(name).suffix.lower() in SUFFIXES or "/" in name
+
+
+def stem(name: str) -> str:
+    """What to call the data: the file's name without its ending."""
+    return pathlib.Path(name).stem
+
+
+def load(
+    name: str, target: str | None = None, task: str = "auto", drop: tuple[str, ...] = ()
+) -> Dataset:
+    """The built-in data set, or the table in a file, as a Dataset.
+
+    Args:
+        name: of a built-in data set, or a path that ends in .csv, .parquet or .npz.
+        target: the column to predict; in an .npz the name of its array, "y" by default, beside
+            the features "x".
+        task: "classification", "regression", or "auto": classes are text, booleans, or at most
+            50 different whole numbers that repeat.
+        drop: columns to leave out.
+
+    Raises:
+        ValueError: for whatever cannot be learned from, with row and column named.
+        FileNotFoundError: if there is no such file.
+    """
+    if not is_file(name):
+        return data.load(name)
+    path = existing(name)
+    if path.suffix.lower() == ".npz":
+        x, y, names = _from_npz(path, target or "y")
+    else:
+        frame = read(path)
+        y = frame.pop(_known(target, list(frame), path)).to_numpy()
+        frame = frame.drop(columns=[_known(name, list(frame), path) for name in drop])
+        x, names = numbers(frame, path), tuple(frame)
+    y, classes = _targets(y, task, target or "y", path)
+    x = np.ascontiguousarray(x)
+    return Dataset(x, y, path.stem, tuple(names), classes)
+
+
+def existing(name: str) -> pathlib.Path:
+    """The path, if there is a file of a known kind.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or of another kind.
+    """
+    path = pathlib.Path(name)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{name} is not a data file that can be read: {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {name}.")
+    return path
+
+
+def read(path: pathlib.Path) -> Any:
+    """The table as a pandas DataFrame, with every column named once and at least one row."""
+    import pandas as pd
+
+    if path.suffix.lower() == ".parquet":
+        try:
+            frame = pd.read_parquet(path)
+        except Exception as error:
+            raise ValueError(f"{path} cannot be read as parquet: {_line(error)}.") from None
+    else:
+        _check_header(path)
+        try:
+            frame = pd.read_csv(
+                path, encoding="utf-8-sig", index_col=False, low_memory=False, skipinitialspace=True
+            )
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {_line(error)}.") from None
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+            raise ValueError(f"{path} cannot be read as CSV: {_line(error)}.") from None
+    if frame.empty:
+        raise ValueError(f"{path} has a header but no rows.")
+    return frame.rename(columns=str)
+
+
+def numbers(frame: Any, path: pathlib.Path) -> np.ndarray:
+    """The columns as floats, (m, n) float64.
+
+    Raises:
+        ValueError: naming row and column of an empty cell, a word or a number that is too large.
+    """
+    import pandas as pd
+
+    if frame.shape[1] == 0:
+        raise ValueError(f"{path} has no column besides the target: nothing to predict it from.")
+    columns = []
+    for name, column in frame.items():
+        missing = column.isna().to_numpy()
+        if missing.any():
+            raise ValueError(
+                f"{path}: {_place(missing, name)} is empty ({int(missing.sum())} of {len(column)} "
+                "cells of this column): fill it in, or leave out the row or the column."
+            )
+        values = np.asarray(pd.to_numeric(column, errors="coerce"), float)
+        words = np.isnan(values)
+        if words.any():
+            raise ValueError(
+                f"{path}: {_place(words, name)} holds {column.iloc[int(words.argmax())]!r}, which "
+                "is no number: encode the column as numbers (one column per category), or leave "
+                "it out with --drop."
+            )
+        large = np.abs(values) > LARGEST
+        if large.any():
+            raise ValueError(
+                f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too large to "
+                f"compute with (at most {LARGEST:g}): rescale the column or correct the cell."
+            )
+        columns.append(values)
+    return np.stack(columns, axis=1)
+
+
+def columns(path: pathlib.Path, names: tuple[str, ...]) -> np.ndarray:
+    """The features called `names` from a table that may hold others too, in that order."""
+    if path.suffix.lower() == ".npz":
+        x = _array(path, _open_npz(path), "x")
+        return _finite(x, path)
+    frame = read(path)
+    for name in names:
+        _known(name, list(frame), path)
+    return numbers(frame[list(names)], path)
+
+
+def _from_npz(path, target):
+    archive = _open_npz(path)
+    x, y = _array(path, archive, "x"), _array(path, archive, target)
+    if x.ndim < 2 or y.ndim < 1 or len(x) != len(y) or x.size == 0:
+        raise ValueError(
+            f"{path}: x must be (m, n) and {target} (m,), got {x.shape} and {y.shape}."
+        )
+    return _finite(x, path), y.reshape(len(y), -1)[:, 0] if y.ndim == 2 else y, ()
+
+
+def _open_npz(path):
+    try:
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as .npz: {_line(error)}.") from None
+
+
+def _array(path, archive, name):
+    if name not in archive.files:
+        raise ValueError(
+            f"{path} holds no array {name!r}, only {', '.join(archive.files) or 'nothing'}: the "
+            "features are called x, the target is named by --target."
+        )
+    try:
+        return archive[name]
+    except Exception as error:
+        raise ValueError(f"{path}: the array {name!r} cannot be read: {_line(error)}.") from None
+
+
+def _finite(x, path):
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: x must hold numbers, got {x.dtype}.")
+    x = x.reshape(len(x), -1)
+    data.check_finite(x, (), str(path))
+    return x.astype(float) if x.dtype.kind != "f" else x
+
+
+def _targets(y, task, name, path):
+    """(targets, class names): int64 classes, or float32 numbers and no names."""
+    import pandas as pd
+
+    missing = pd.isna(y)
+    if missing.any():
+        raise ValueError(f"{path}: {_place(missing, name)}, the target, is empty: leave it out.")
+    text = y.dtype.kind not in "fiub"
+    whole = not text and bool(np.all(np.mod(y.astype(float), 1) == 0))
+    kinds = np.unique(y.astype(str) if text else y)
+    few = len(kinds) <= MOST_CLASSES and len(kinds) <= max(2, len(y) // 2)
+    if task == "regression" or (task == "auto" and not text and not (whole and few)):
+        if text:
+            raise ValueError(f"{path}: {name!r} holds text such as {y[0]!r}: no regression.")
+        large = np.abs(y.astype(float)) > LARGEST
+        if not np.isfinite(y.astype(float)).all() or large.any():
+            raise ValueError(f"{path}: {_place(large, name)}, the target, is too large.")
+        return y.astype(np.float32), ()
+    if len(kinds) == 1:
+        raise ValueError(
+            f"{path}: the target {name!r} is {_plain(kinds[0])!r} in every row: one class has nothing to "
+            "be told apart from."
+        )
+    if len(kinds) > max(2, len(y) // 2):
+        raise ValueError(
+            f"{path}: the target {name!r} has {len(kinds)} classes in {len(y)} rows: too many to "
+            "learn from. Is it an identifier? For numbers, --task regression."
+        )
+    return np.searchsorted(kinds, y.astype(str) if text else y), tuple(map(_plain, kinds))
+
+
+def _plain(value):
+    """A class as a person writes it: 3.0 of a float column is 3."""
+    return str(int(value)) if np.asarray(value).dtype.kind in "fiu" else str(value)
+
+
+def _check_header(path):
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), None)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {_line(error)}.") from None
+    if not header:
+        raise ValueError(f"{path} is empty: a header line with the columns' names comes first.")
+    header = [name.strip() for name in header]
+    for i, name in enumerate(header):
+        if name in header[:i]:
+            raise ValueError(
+                f"{path}: columns {header.index(name) + 1} and {i + 1} are both called {name!r}: "
+                "rename one of them."
+            )
+
+
+def _known(name, names, path):
+    if name is None:
+        raise ValueError(
+            f"Which column of {path} is to be predicted? Name it with --target: {', '.join(names)}."
+        )
+    if name not in names:
+        raise errors.unknown_name(f"column of {path}", name, names)
+    return name
+
+
+def _place(where, name):
+    return f"row {int(np.asarray(where).argmax()) + 1}, column {str(name)!r}"
+
+
+def _line(error):
+    return " ".join(str(error).split()).rstrip(".")[:200]

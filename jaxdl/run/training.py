@@ -1,0 +1,201 @@
+"""`jaxdl train`: from options to a run folder, with what a person wants to see on the way."""
+
+import contextlib
+import threading
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl import devices, train
+from jaxdl.lab import page
+from jaxdl.run import chart, config, folder, problem, screen, tables
+
+ENDINGS = {
+    "finished": "",
+    "patience": "No better cost on the dev set for --patience epochs.",
+    "diverged": "The cost became infinite or NaN: try a smaller --lr.",
+    "time limit": "The time limit was reached; --resume goes on.",
+    "interrupted": "Interrupted; --resume goes on.",
+}
+
+
+def command(options: config.Train) -> int:
+    """Train as the options say; returns the exit status.
+
+    0: finished, stopped by patience, or stopped by the time limit. 1: diverged. 130: interrupted,
+    with a checkpoint saved.
+
+    Raises:
+        ValueError, OSError, checkpoint.CheckpointError: with a sentence for the terminal.
+    """
+    config.check(options)
+    mesh = _mesh(options)
+    leader = jax.process_index() == 0
+    out = folder.choose(options.out, tables.stem(options.data), options.resume)
+    console = screen.console(quiet=not leader)
+    threading.Thread(target=_quietly(page.bundle), daemon=True).start()  # ready when needed
+    dataset = tables.load(options.data, options.target, options.task, options.drop)
+    task = problem.build(dataset, options)
+    resuming = options.resume and (out / folder.CONFIG).exists()
+    if leader:
+        _open(out, options, dataset, task, resuming)
+    devices.wait_for_all("folder")
+    screen.opening(console, dataset, task, options, out, resuming)
+    with _recorder(console, options, out, task, leader) as recorder:
+        ended = _train(options, task, out, mesh, recorder)
+    results = _results(task, options, ended.result) if ended.result.history["cost"].size else {}
+    if leader:
+        _close(out, dataset, task, options, ended, results)
+        _, epoch = _chosen(ended.result, options)
+        screen.closing(console, task, ended, epoch, results, out, ENDINGS[ended.ended])
+    return {"diverged": 1, "interrupted": 130}.get(ended.ended, 0)
+
+
+def _mesh(options):
+    """The devices that share every batch; this has to come before JAX is first used."""
+    if options.devices is not None:
+        devices.use_cpu_devices(options.devices)
+    if options.distributed:
+        with contextlib.suppress(AttributeError):
+            jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(
+            options.coordinator_address, options.num_processes, options.process_id
+        )
+    many = options.distributed or (options.devices or 1) > 1
+    return devices.row_of("batch") if many else None
+
+
+def _train(options, task, out, mesh, watch):
+    key = jax.random.key(options.seed)
+    start_key, run_key = jax.random.split(key)
+    objective, plain = problem.objectives(task, options)
+    return train.run(
+        objective,
+        task.model.init(start_key),
+        config.OPTIMIZERS[options.optimizer](options.lr),
+        task.parts["train"],
+        epochs=options.epochs,
+        batch_size=min(options.batch_size, len(task.parts["train"][1])) or None,
+        key=run_key,
+        dev=task.parts.get("dev"),
+        dev_objective=plain,
+        metrics=problem.scores(task),
+        patience=options.patience,
+        mesh=mesh,
+        folder=out / folder.CHECKPOINTS,
+        resume=options.resume,
+        keep=options.keep,
+        save_seconds=options.save_seconds,
+        time_limit=options.time_limit,
+        watch=watch,
+    )
+
+
+def _open(out, options, dataset, task, resuming):
+    """Makes the folder, or makes sure that it holds this very run."""
+    if resuming:
+        before, _ = config.read(out / folder.CONFIG)
+        config.check_same(options, before)
+        folder.check_split(task.indices, dataset, out / folder.SPLIT)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    folder.write_split(task.indices, dataset, out / folder.SPLIT)
+    (out / folder.METRICS).write_bytes(b"")
+    facts = {
+        "sizes": task.sizes,
+        "kind": task.kind,
+        "loss": task.loss,
+        "features": dataset.feature_names,
+        "classes": dataset.target_names,
+    }
+    config.write(options, facts, out / folder.CONFIG)
+
+
+@contextlib.contextmanager
+def _recorder(console, options, out, task, leader):
+    """What `train.run` calls after every segment: metrics into files, and the progress bar."""
+    path = out / folder.METRICS
+    with screen.bar(console, options.epochs, task.score) as show, _board(options, out) as board:
+
+        def watch(progress):
+            if not leader:
+                return
+            for sentence in progress.refused:
+                console.print(f"[yellow]{sentence}[/] The one before is used.")
+            first = progress.start
+            if progress.seconds == 0:  # the start: nothing new, or what a checkpoint brought
+                folder.cut_rows(path, progress.epoch)
+                first = len(folder.rows(path))
+            folder.append_rows(path, progress.history, first, progress.epoch)
+            board(progress.history, first, progress.epoch)
+            show(progress)
+
+        yield watch
+
+
+@contextlib.contextmanager
+def _board(options, out):
+    """A function that writes rows for TensorBoard; it does nothing unless that is asked for."""
+    if not options.tensorboard or jax.process_index() != 0:
+        yield lambda history, start, end: None
+        return
+    try:
+        from tensorboard.summary import Writer  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError("--tensorboard needs the package: pip install tensorboard.") from None
+    writer = Writer(str(out / "tensorboard"))
+
+    def write(history, start, end):
+        for row in range(start, end):
+            for name, column in history.items():
+                writer.add_scalar(name, float(column[row]), row + 1)
+
+    try:
+        yield write
+    finally:
+        writer.close()
+
+
+def _results(task, options, result):
+    """Cost and score of the chosen parameters on every part."""
+    params, _ = _chosen(result, options)
+    _, plain = problem.objectives(task, options)
+    measure = {"cost": plain, **problem.scores(task)}
+    both = jax.jit(lambda p, x, y: {name: f(p, x, y) for name, f in measure.items()})
+    host = jax.tree.map(devices.to_host, params)
+    return {
+        name: {k: float(v) for k, v in both(host, jnp.asarray(x), jnp.asarray(y)).items()}
+        for name, (x, y) in task.parts.items()
+    }
+
+
+def _chosen(result, options):
+    """(parameters, epoch): the last ones; with --patience, or after divergence, the best on dev."""
+    best, last = result.best, int(result.epochs) - 1
+    early = options.patience is not None or int(result.diverged_at) >= 0
+    if early and best is not None and int(best.epoch) >= 0:
+        return best.params, int(best.epoch)
+    return result.params, last
+
+
+def _close(out, dataset, task, options, ended, results):
+    if not results:
+        return
+    params, _ = _chosen(ended.result, options)
+    arrays = folder.named(jax.tree.map(devices.to_host, params))
+    model = folder.Model(arrays, task.scaler, task.target_scaler)
+    folder.write_model(model, out / folder.MODEL)
+    network = " → ".join(map(str, task.sizes))
+    subtitle = f"{network}, {options.optimizer}, learning rate {options.lr:g}, seed {options.seed}"
+    chart.write(
+        out / folder.CHART, folder.rows(out / folder.METRICS), f"Training on {dataset.name}",
+        subtitle, task.score,
+    )  # fmt: skip
+
+
+def _quietly(function):
+    def call():
+        with contextlib.suppress(Exception):  # said by the foreground if it matters
+            function()
+
+    return call
