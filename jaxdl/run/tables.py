@@ -130,8 +130,8 @@ def numbers(frame: Any, path: pathlib.Path) -> np.ndarray:
         large = np.abs(values) > LARGEST
         if large.any():
             raise ValueError(
-                f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too large to "
-                f"compute with (at most {LARGEST:g}): rescale the column or correct the cell."
+                f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too "
+                f"large to compute with (at most {LARGEST:g}): rescale it or correct the cell."
             )
         columns.append(values)
     return np.stack(columns, axis=1)
@@ -205,8 +205,8 @@ def _targets(y, task, name, path):
         return y.astype(np.float32), ()
     if len(kinds) == 1:
         raise ValueError(
-            f"{path}: the target {name!r} is {_plain(kinds[0])!r} in every row: one class has nothing to "
-            "be told apart from."
+            f"{path}: the target {name!r} is {_plain(kinds[0])!r} in every row: one class "
+            "has nothing to be told apart from."
         )
     if len(kinds) > max(2, len(y) // 2):
         raise ValueError(
