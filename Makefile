@@ -28,9 +28,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/lab: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[lab]'
+	@echo "Installing what the experiments need into .venv (a minute or two, about 1 GB) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[lab]'
 	@touch $@
 
 .venv/dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[lab,dev]'
+	@echo "Installing what the tests need into .venv (a minute or two, about 1 GB) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[lab,dev]'
 	@touch $@ .venv/lab

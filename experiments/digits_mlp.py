@@ -3,8 +3,8 @@
 Section:  "Forward and backward propagation".
 Setting:  real handwritten digits, an MLP, Adam; trained twice from the same weights, on the same
           batches, once with `jax.grad` and once with the hand-derived backward pass.
-Predicts: the two cost curves coincide to float32 rounding, and both nets read at least 97 % of
-          the test digits.
+Predicts: the two cost curves differ by less than 1 % of the cost (they part by float32 rounding,
+          which training amplifies), and both nets read at least 97 % of the test digits.
 Refuted:  if the curves part by more than 1 % of the cost, or fewer digits are read.
 Command:  python -m experiments digits_mlp
 """
@@ -121,19 +121,19 @@ def chart(config, measured):
             }
         )
         for name, arm in measured.items()
-        for part, label in (("cost", "training"), ("dev_cost", "dev"))
+        for part, label in (("cost", "training, dropout on"), ("dev_cost", "dev, dropout off"))
     )
     gap = np.abs(measured["by hand"]["cost"] - measured["jax.grad"]["cost"])
     gaps = pd.DataFrame(
         {
             "epoch": np.arange(1, config.epochs + 1),
-            "difference": np.maximum(gap / measured["jax.grad"]["cost"], 1e-9),
+            "difference": np.where(gap > 0, gap / measured["jax.grad"]["cost"], np.nan),
         }
     )
     hover = alt.selection_point(fields=["epoch"], nearest=True, on="pointerover", empty=False)
     base = alt.Chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch"),
-        y=alt.Y("cost:Q", title="cost J", scale=alt.Scale(type="log")),
+        y=alt.Y("cost:Q", title="cost J with penalty", scale=alt.Scale(type="log")),
     )
     arms = ["jax.grad", "by hand"]
 
@@ -154,7 +154,11 @@ def chart(config, measured):
     curves = (lines + points.add_params(hover)).properties(width=620, height=300)
     below = (
         alt.Chart(gaps)
-        .mark_line(color="#6b7280")
+        .mark_line(
+            color="#8a8f98",
+            point=alt.OverlayMarkDef(color="#8a8f98", size=18),
+            invalid="break-paths-show-domains",
+        )
         .encode(
             x=alt.X("epoch:Q", title="epoch"),
             y=alt.Y(
@@ -165,7 +169,11 @@ def chart(config, measured):
             ),
             tooltip=["epoch", alt.Tooltip("difference", format=".2e")],
         )
-        .properties(width=620, height=110, title="How far the two training curves are apart")
+        .properties(
+            width=620,
+            height=110,
+            title="How far the two training curves are apart (a gap: not at all)",
+        )
     )
     return alt.vconcat(curves, below)
 

@@ -139,7 +139,7 @@ def chart(config, measured):
     color = alt.Color(
         "start:N",
         sort=list(RANKS),
-        scale=alt.Scale(domain=list(RANKS), range=["#6b7280", "#d97706", "#2f7fc1"]),
+        scale=alt.Scale(domain=list(RANKS), range=["#8a8f98", "#d97706", "#2f7fc1"]),
     )
     x = alt.X("step:Q", scale=alt.Scale(type="log"), title="step")
     base = alt.Chart(rows).encode(

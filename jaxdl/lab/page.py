@@ -9,11 +9,13 @@ import pathlib
 from types import ModuleType
 from typing import Any
 
+from jaxdl.lab import record
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #d8dde3;
-  --paper: #ffffff; --tint: #f4f6f8; --accent: #0b63a5; }
+  --paper: #ffffff; --tint: #f4f6f8; --accent: #0b63a5; --warn: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a2abb6; --line: #3a4048;
-  --paper: #15181c; --tint: #1e2227; --accent: #7db8ea; } }
+  --paper: #15181c; --tint: #1e2227; --accent: #7db8ea; --warn: #ff9d94; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 56rem; padding: 2rem 1.25rem 4rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
@@ -24,11 +26,13 @@ blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 3px solid var(--l
 .verdict { background: var(--tint); border-radius: .5rem; padding: .9rem 1.1rem; margin: 1.2rem 0; }
 .verdict b { color: var(--accent); text-transform: uppercase; letter-spacing: .04em;
   font-size: .85rem; display: block; }
+.verdict.contradicted b { color: var(--warn); }
+.verdict.inconclusive b, .verdict.smoke b { color: var(--soft); }
 .chart { width: 100%; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-td.number { text-align: right; }
+td:first-child { width: 60%; }
 pre, code { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: var(--tint); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto;
   white-space: pre-wrap; }
@@ -37,21 +41,47 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; }
 """
 
 EMBED = """
-const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-const spec = JSON.parse(document.getElementById("spec").textContent);
-spec.background = "transparent";
-const config = { font: "system-ui, sans-serif", axis: { labelFontSize: 12, titleFontSize: 12 },
-  legend: { labelFontSize: 12, titleFontSize: 12 }, title: { anchor: "start", fontSize: 13 } };
-vegaEmbed("#chart", spec, { theme: dark ? "dark" : undefined, config, actions: false,
-  renderer: "svg" }).catch((error) => {
-    document.getElementById("chart").textContent = "The chart could not be drawn: " + error; });
+const place = document.getElementById("chart");
+const source = document.getElementById("spec").textContent;
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+function narrow(part, room) {
+  if (part === null || typeof part !== "object") return;
+  if (typeof part.width === "number") part.width = Math.min(part.width, room - 150);
+  if (typeof part.height === "number") part.height = Math.min(part.height, room - 40);
+  if (part.axis && part.axis.labelLimit) part.axis.labelLimit = room * 0.4;
+  Object.values(part).forEach((inner) => narrow(inner, room));
+}
+function look(room) {
+  const dark = scheme.matches;
+  const soft = dark ? "#a2abb6" : "#5b6470", ink = dark ? "#e8eaed" : "#1b1f24";
+  const axis = { labelFontSize: 12, titleFontSize: 12, gridColor: dark ? "#2a3037" : "#e6e9ed",
+    labelColor: ink, titleColor: ink, domainColor: soft, tickColor: soft };
+  const legend = { labelFontSize: 12, titleFontSize: 12, labelColor: ink, titleColor: ink };
+  if (room < 700) Object.assign(legend, { orient: "bottom", columns: 2 });
+  return { font: "system-ui, sans-serif", axis, legend, view: { stroke: soft },
+    rule: { color: soft }, title: { anchor: "start", fontSize: 13, color: ink, limit: room } };
+}
+let drawn = 0;
+function draw() {
+  const room = place.clientWidth;
+  if (room === drawn) return;
+  drawn = room;
+  const spec = JSON.parse(source);
+  spec.background = "transparent";
+  if (room < 700) narrow(spec, room);
+  vegaEmbed(place, spec, { config: look(room), actions: false, renderer: "svg" })
+    .catch((error) => { place.textContent = "The chart could not be drawn: " + error; });
+}
+draw();
+addEventListener("resize", draw);
+scheme.addEventListener("change", () => { drawn = 0; draw(); });
 """
 
 
 def write(
     module: ModuleType, result: dict[str, Any], chart: Any, folder: pathlib.Path
 ) -> pathlib.Path:
-    """Write `<claim>.html`.
+    """Write `<claim>.html`, or `<claim>.smoke.html`; see `record.file_name`.
 
     Args:
         module: the experiment, whose docstring is shown.
@@ -60,7 +90,7 @@ def write(
         folder: where to write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['claim']}.html"
+    path = folder / f"{record.file_name(result)}.html"
     path.write_text(_render(module, result, chart))
     return path
 
@@ -82,7 +112,7 @@ def _render(module: ModuleType, result: dict[str, Any], chart: Any) -> str:
 <h1>{text(result["title"])}</h1>
 <blockquote><p>{text(result["quote"])}<br>
 <small>Notes, “{text(result["section"])}”</small></p></blockquote>
-<p class="verdict"><b>{text(verdict)}</b>{text(sentence)}</p>
+<p class="verdict {verdict.split()[0]}"><b>{text(verdict)}</b>{text(sentence)}</p>
 <div class="chart" id="chart" role="img" aria-label="{text(sentence)}"></div>
 <h2>Numbers</h2>
 <table>{_rows(result)}</table>
@@ -102,12 +132,11 @@ def _rows(result: dict[str, Any]) -> str:
     estimate = result["estimate"]
     interval = f" [{show(estimate['low'])}, {show(estimate['high'])}]"
     shown = show(estimate["value"]) + ("" if estimate["low"] == estimate["high"] else interval)
-    rows = [(estimate["name"], shown, True)]
-    rows += [(k, show(v), not isinstance(v, str)) for k, v in result["figures"].items()]
+    rows = [(estimate["name"], shown)]
+    rows += [(name, show(value)) for name, value in result["figures"].items()]
     return "\n".join(
-        f"<tr><td>{html.escape(name)}</td>"
-        f"<td{' class=number' * is_number}>{html.escape(value)}</td></tr>"
-        for name, value, is_number in rows
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
+        for name, value in rows
     )
 
 

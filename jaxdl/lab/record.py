@@ -80,10 +80,15 @@ def build(
     return result
 
 
+def file_name(result: dict[str, Any]) -> str:
+    """Without its ending; a smoke run has a file of its own and never replaces a finding."""
+    return result["claim"] + (".smoke" if result["size"] == "smoke" else "")
+
+
 def write(result: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
-    """Write `<claim>.json`, whole or not at all."""
+    """Write `<claim>.json`, whole or not at all; see `file_name`."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['claim']}.json"
+    path = folder / f"{file_name(result)}.json"
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     os.replace(partial, path)

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import pathlib
 import pkgutil
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def run_one(module: ModuleType, size: Size, folder: pathlib.Path) -> dict[str, A
     """Run, judge, write `<claim>.json` and `<claim>.html`; returns the result.
 
     Args:
-        module: an experiment (see the README, "Add an experiment").
+        module: an experiment (see CONTRIBUTING, "Add an experiment").
         size: which of its configurations.
         folder: where the files go.
     """
@@ -79,6 +80,14 @@ def run_many(
     return outcomes
 
 
+STYLES = {
+    "supported": "bold green",
+    "exact": "bold green",
+    "contradicted": "bold red",
+    "smoke run": "dim",
+}
+
+
 def print_table(outcomes: Sequence[dict[str, Any] | Failure], folder: pathlib.Path) -> None:
     """The findings, one row each, and where the pages are."""
     from rich.console import Console
@@ -87,21 +96,26 @@ def print_table(outcomes: Sequence[dict[str, Any] | Failure], folder: pathlib.Pa
 
     table = Table(title="Experiments", title_justify="left", show_lines=True)
     table.add_column("experiment", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
     table.add_column("what was found", ratio=1)
-    table.add_column("seconds", justify="right")
     for outcome in outcomes:
         if isinstance(outcome, Failure):
-            table.add_row(outcome.name, Text("failed", style="bold red"), Text(outcome.error), "")
+            name = Text.assemble(outcome.name, "\n", ("failed", "bold red"))
+            table.add_row(name, Text(outcome.error))
             continue
         verdict = outcome.get("verdict", "smoke run")
         sentence = outcome.get("sentence", "It runs; a smoke run concludes nothing.")
-        style = "bold red" if verdict == "contradicted" else "bold green"
-        row = (outcome["claim"], Text(verdict, style=style), Text(sentence))
-        table.add_row(*row, f"{outcome['seconds']:.1f}")
+        style = STYLES.get(verdict, "bold yellow")
+        seconds = (f"   {outcome['seconds']:.1f} s", "dim")
+        table.add_row(
+            Text.assemble(outcome["claim"], "\n", (verdict, style), seconds), Text(sentence)
+        )
     console = Console()
     console.print(table)
-    console.print(f"Numbers and charts: {folder}/NAME.json, {folder}/NAME.html", highlight=False)
+    written = [o for o in outcomes if not isinstance(o, Failure)]
+    if written:
+        name = record.file_name(written[0]) if len(written) == 1 else "NAME"
+        where = f"Numbers and charts: {folder}/{name}.json, {folder}/{name}.html"
+        console.print(where, highlight=False, soft_wrap=True)
 
 
 def print_list(modules: Sequence[ModuleType]) -> None:
@@ -109,7 +123,10 @@ def print_list(modules: Sequence[ModuleType]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("experiment", "claim", "section of the notes", title="Experiments")
+    table = Table(title="Experiments", title_justify="left")
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("what it asks", ratio=1)
+    table.add_column("section of the notes", ratio=1)
     for module in modules:
         table.add_row(module.CLAIM.name, module.CLAIM.title, module.CLAIM.section)
     Console().print(table)
@@ -123,8 +140,10 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
     class Arguments:
         """Run experiments: without names all of them, each with a table row and a page."""
 
-        names: tyro.conf.Positional[tuple[str, ...]] = ()
-        """Which experiments; all if none is named."""
+        names: Annotated[
+            tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")
+        ] = ()
+        """Which experiments; all if none is named. --list shows what there is."""
         size: Size = "default"
         """How much to run; a smoke run only shows that it works."""
         list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -136,7 +155,7 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
     known = names(package)
     for name in chosen.names:
         if name not in known:
-            print(errors.unknown_name("experiment", name, known))
+            print(errors.unknown_name("experiment", name, known), file=sys.stderr)
             return 2
     wanted = [importlib.import_module(f"{package.__name__}.{n}") for n in chosen.names or known]
     if chosen.list:
@@ -147,8 +166,6 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
 
 def main(name: str, arguments: Sequence[str] | None = None) -> int:
     """`python experiments/NAME.py [--size SIZE] [--out FOLDER]`; call it with `__name__`."""
-    import sys
-
     import tyro
 
     @dataclasses.dataclass(frozen=True)
@@ -159,11 +176,20 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
         """Where results are written."""
 
     module = sys.modules[name]
-    chosen = tyro.cli(Arguments, description=module.__doc__, args=arguments)
+    summary = (module.__doc__ or "").split("\n\n")[0]
+    chosen = tyro.cli(Arguments, description=summary, args=arguments)
     return _run_and_tell([module], chosen.size, chosen.out)
 
 
 def _run_and_tell(modules: Sequence[ModuleType], size: Size, folder: pathlib.Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(
+            f"Results cannot be written to {folder}: {error.strerror}. Choose another --out.",
+            file=sys.stderr,
+        )
+        return 2
     outcomes = run_many(modules, size, folder)
     print_table(outcomes, folder)
     finished = len(outcomes) == len(modules)

@@ -22,8 +22,8 @@ def load(name):
 def test_smoke(name, tmp_path):
     result = runner.run_one(load(name), "smoke", tmp_path)
     assert "verdict" not in result
-    assert (tmp_path / f"{name}.html").stat().st_size < 3e6
-    assert (tmp_path / f"{name}.json").stat().st_size < 3e6
+    assert (tmp_path / f"{name}.smoke.html").stat().st_size < 3e6
+    assert (tmp_path / f"{name}.smoke.json").stat().st_size < 3e6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +117,7 @@ def test_a_page_draws_its_chart_without_a_network(tmp_path):
     shown = subprocess.run(
         [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}",
          "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=4000",
-         "--enable-logging=stderr", "--dump-dom", (tmp_path / f"{name}.html").as_uri()],
+         "--enable-logging=stderr", "--dump-dom", (tmp_path / f"{name}.smoke.html").as_uri()],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     body = shown.stdout[: shown.stdout.index("<script")]

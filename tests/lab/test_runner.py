@@ -62,7 +62,7 @@ def test_a_smoke_run_never_has_a_verdict(tmp_path, capsys):
     result = runner.run_one(module, "smoke", tmp_path)
     assert set(result) == KEYS
     runner.print_table([result], tmp_path)
-    page = (tmp_path / "coin.html").read_text()
+    page = (tmp_path / "coin.smoke.html").read_text()
     shown = capsys.readouterr().out + page[: page.index("<script")]
     assert "supported" not in shown and "3 < 4" not in shown and "smoke run" in shown
 
@@ -110,10 +110,24 @@ def test_a_verdict_outside_the_vocabulary_is_refused():
 
 def test_unknown_experiment_suggests_the_nearest(capsys):
     assert lab.main_of_package(experiments, ["symetry"]) == 2
-    assert "Did you mean 'symmetry'?" in capsys.readouterr().out
+    assert "Did you mean 'symmetry'?" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_run(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "results")
+    assert lab.main_of_package(experiments, ["symmetry", "--out", out]) == 2
+    assert "Choose another --out" in capsys.readouterr().err
+
+
+def test_a_smoke_run_never_replaces_a_finding(tmp_path):
+    module = experiment()
+    runner.run_one(module, "default", tmp_path)
+    runner.run_one(module, "smoke", tmp_path)
+    assert json.loads((tmp_path / "coin.json").read_text())["verdict"] == "supported"
 
 
 def test_the_list_names_every_experiment(capsys):
     assert lab.main_of_package(experiments, ["--list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name[:12] in shown for name in runner.names(experiments))
+    assert all(name in shown for name in runner.names(experiments))
