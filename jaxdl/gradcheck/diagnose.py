@@ -7,6 +7,7 @@ the best explanation of one leaf is taken for granted and the search goes on fro
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from jaxdl import tree
 from jaxdl.gradcheck.bugs import (
     activations,
     algebra,
+    dropped,
     edges,
     extras,
     forward,
@@ -25,6 +27,7 @@ from jaxdl.gradcheck.bugs import (
     masks,
     operands,
     paths,
+    reductions,
     softmax,
     subsets,
 )
@@ -32,21 +35,25 @@ from jaxdl.gradcheck.problem import Finding, Point, Problem
 from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
 from jaxdl.gradcheck.replay.structure import bits
 from jaxdl.gradcheck.replay.tape import Tape, trace
-from jaxdl.gradcheck.search import Case, Family, Match, explains, search
+from jaxdl.gradcheck.search import Case, Families, Match, explains, search
 
-FAMILIES: tuple[Family, ...] = (
-    edges.family,
-    algebra.family,
-    activations.family,
-    operands.family,
-    masks.family,
-    softmax.family,
-    subsets.family,
-    kernels.family,
-    extras.family,
+FAMILIES = Families(
+    every=(
+        edges.family,
+        algebra.family,
+        activations.family,
+        operands.family,
+        masks.family,
+        softmax.family,
+        subsets.family,
+        kernels.family,
+        extras.family,
+        reductions.family,
+    ),
+    everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
 )
 
-OTHERS = (forward.hypotheses, paths.hypotheses)
+OTHERS = (forward.hypotheses, paths.hypotheses, dropped.hypotheses)
 """Hypotheses about many nodes at once."""
 
 MAX_BUGS = 8
@@ -108,6 +115,7 @@ def prepare_point(problem: Problem, point: Point) -> Case:
     hand = [np.asarray(x) for x in jax.tree.leaves(point.hand)]
     auto = [np.asarray(x) for x in jax.tree.leaves(point.auto)]
     tolerance = [float(t) for t in jax.tree.leaves(problem.tolerance(point))]
+    size = point.batch_size or guessed_size(point.args)
     for atomic in (False, True):
         try:
             tape = trace(problem.loss, point.params, point.args, atomic)
@@ -116,9 +124,16 @@ def prepare_point(problem: Problem, point: Point) -> Case:
             continue
         pairs = zip(base.grads(), auto, tolerance, strict=True)
         if all(np.all(np.abs(a - b) <= t) for a, b, t in pairs):
-            return Case(point.label, tape, base, hand, tolerance, point.batch_size)
+            return Case(point.label, tape, base, hand, tolerance, size)
     tape, base = bare(jax.tree.leaves(point.params), auto)
-    return Case(point.label, tape, base, hand, tolerance, point.batch_size)
+    return Case(point.label, tape, base, hand, tolerance, size)
+
+
+def guessed_size(args: tuple) -> int | None:
+    """Number of examples where nobody said: the commonest length of the arrays' first axis."""
+    arrays = [x for x in jax.tree.leaves(args) if np.ndim(x) > 0]
+    lengths = Counter(np.shape(x)[0] for x in arrays if np.shape(x)[0] > 1)
+    return lengths.most_common(1)[0][0] if lengths else None
 
 
 def bare(params: list, auto: list[np.ndarray]) -> tuple[Tape, Sweep]:
@@ -169,6 +184,9 @@ def explain(
             break
         if best[0]:
             break
+    if not best[0]:
+        alone = search_confined(cases, wrong, deadline)
+        return ([Accepted(alone[0], tuple(alone[1:]))], 0) if alone else best
     return best
 
 
@@ -204,26 +222,29 @@ def explained_by(cases: list[Case], match: Match, wrong: int) -> int:
 
 
 def search_whole(cases: list[Case], wrong: int, deadline: float) -> list[Match]:
-    """Single bugs that explain every wrong leaf and touch no right one."""
-    right = sum(1 << i for i in range(len(cases[0].hand))) & ~wrong
-    strict = search(
-        cases,
-        FAMILIES,
-        OTHERS,
-        lambda reach: not (wrong & ~reach or reach & right),
-        wrong,
-        wrong,
-        deadline,
-    )
-    return strict or search(
-        cases,
-        FAMILIES,
-        (),
-        lambda reach: bool(not wrong & ~reach and reach & right),
-        wrong,
-        wrong,
-        deadline,
-    )
+    """Single bugs that explain every wrong leaf and touch no right one.
+
+    First at sites that reach the wrong leaves and no other, then at all that reach them.
+    """
+    right = (1 << len(cases[0].hand)) - 1 & ~wrong
+
+    def strict(reach: int) -> bool:
+        return not (wrong & ~reach or reach & right)
+
+    def loose(reach: int) -> bool:
+        return bool(not wrong & ~reach and reach & right)
+
+    found = search(cases, FAMILIES, OTHERS, strict, wrong, wrong, deadline)
+    return found or search(cases, FAMILIES, (), loose, wrong, wrong, deadline)
+
+
+def search_confined(cases: list[Case], wrong: int, deadline: float) -> list[Match]:
+    """Single bugs that explain every wrong leaf and would touch others, too.
+
+    The caller may compute the others another way, or have set them by hand.
+    """
+    found = search(cases, FAMILIES, OTHERS, lambda reach: not wrong & ~reach, wrong, -1, deadline)
+    return [match._replace(leaves=match.leaves & wrong) for match in found]
 
 
 def nearest_to_loss(case: Case, wrong: int) -> list[int]:

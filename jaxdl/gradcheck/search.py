@@ -16,7 +16,11 @@ import numpy as np
 
 from jaxdl.gradcheck.coefficients import close
 from jaxdl.gradcheck.replay.backward import Mutation, Rule, Sweep, shift, sweep
+from jaxdl.gradcheck.replay.probe import LOOSE, Probe, probe, projection
 from jaxdl.gradcheck.replay.tape import Node, Tape
+
+SLACK = 1e-8
+"""Error of a probe, relative to the terms that it sums."""
 
 
 @dataclass
@@ -90,6 +94,13 @@ class Name(NamedTuple):
 Family = Callable[[Case, Node], dict[Hashable, Variant]]
 
 
+class Families(NamedTuple):
+    """The families to try, and those whose bugs may sit in a function used at many places."""
+
+    every: tuple[Family, ...]
+    everywhere: tuple[Family, ...]
+
+
 class Selector(NamedTuple):
     """Which nodes are mutated together."""
 
@@ -155,11 +166,11 @@ class Hypothesis(NamedTuple):
         return found
 
 
-def hypotheses(case: Case, families: Sequence[Family], fits: Callable[[int], bool]):
+def hypotheses(case: Case, families: Families, fits: Callable[[int], bool]):
     """Hypotheses whose reach satisfies `fits`, in order of level."""
     for selector in selectors(case.tape):
         nodes = selector.nodes(case.tape)
-        for family in families:
+        for family in families.everywhere if selector.level == "kind" else families.every:
             keys: dict[Hashable, int] = {}
             for index in nodes:
                 for key, variant in propose(case, family, case.tape.nodes[index]).items():
@@ -288,9 +299,47 @@ def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) 
     return Match(name, mutations, moved, moved & goal, worst, cases[0].tape.nodes[index])
 
 
+def cheapest(case: Case, goal: int) -> int:
+    """The smallest of the goal leaves that are wrong at this point, as a bit mask."""
+    wrong = case.wrong() & goal or goal
+    sizes = {i: h.size for i, h in enumerate(case.hand) if wrong >> i & 1}
+    return 1 << min(sizes, key=lambda i: sizes[i])
+
+
+def survives(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
+    """A cheap necessary condition: the hypothesis fits along two random directions."""
+    indices = [index for index, _ in built]
+    probes = probes_of(case, goal)
+    if not built or not probes or case.tape.nested(indices):
+        return bool(built)
+    with np.errstate(all="ignore"):
+        change, size = projection(case.base, dict(mutation_of(built, 0.0)), probes)
+    target = np.array([p.along(case.rest()) for p in probes])
+    if not np.all(np.isfinite(change)):
+        return False
+    if built[0][1].fitted:
+        lead = int(np.argmax(np.abs(change)))
+        if not abs(change[lead]) > 0:
+            return False
+        factor = target[lead] / change[lead]
+        change, size = factor * change, abs(factor) * size
+    return bool(np.all(np.abs(change - target) <= LOOSE * np.abs(target) + SLACK * size))
+
+
+def probes_of(case: Case, goal: int) -> list[Probe]:
+    """Two random directions on the goal leaves; none where a mutation is already in the base."""
+    if case.base.mutation:
+        return []
+    key = ("probes", goal)
+    if key not in case.memo:
+        found = [probe(case.base, goal, seed) for seed in (0, 1)]
+        case.memo[key] = [p for p in found if p is not None] if None not in found else []
+    return case.memo[key]
+
+
 def search(
     cases: Sequence[Case],
-    families: Sequence[Family],
+    families: Families,
     others: Sequence[Callable],
     fits: Callable[[int], bool],
     goal: int,
@@ -299,12 +348,15 @@ def search(
 ) -> list[Match]:
     """All hypotheses of these families that hold at every point, cheapest first."""
     found = []
+    screen = cheapest(cases[0], goal)
     proposed = [hypotheses(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
     for hypothesis in itertools.chain(*proposed):
         if time.monotonic() > deadline:
             break
         built = hypothesis.build(cases[0])
-        if test_here(cases[0], built, goal, goal) is None:
+        if not survives(cases[0], built, goal):
+            continue
+        if test_here(cases[0], built, screen, screen) is None:
             continue
         match = verify(cases, hypothesis, goal, only)
         if match is not None:

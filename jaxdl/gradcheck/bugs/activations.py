@@ -21,6 +21,9 @@ from jaxdl.gradcheck.search import Case, Name, Variant
 
 MAX_NODES = 24
 KINKED = {"max", "min", "select_n", "relu", "clamp", "abs"}
+ALGEBRAIC = {"square", "integer_pow", "sqrt", "rsqrt", "pow", "mul", "div", "add", "sub", "neg"}
+"""Regions of these alone are hardly activations: other explanations come first."""
+
 SMALL = 0.02
 """An added constant up to this size is taken for an ε."""
 
@@ -202,9 +205,12 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     z, a = tape.values[region.z], tape.values[region.a]
     _, d = region.evaluate(tape, z)
     at = f" at {line(node)}" if line(node) else ""
-    kinked = any(n.prim in KINKED for n in region.nodes)
+    kinked = any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
+
+    algebraic = 0.6 if all(n.prim in ALGEBRAIC for n in region.nodes) else 0.0
 
     def variant(value, words, text, cost):
+        cost += algebraic
         value = np.broadcast_to(value, np.shape(z))
         return Variant(
             diverted(region, lambda sweep, node, ct: value),
@@ -244,7 +250,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
 
 def _branches(case: Case, region: Region, z, variant) -> dict:
     """One case of a selection, taken everywhere."""
-    if not any(n.prim == "select_n" for n in region.nodes):
+    if not any(n.prim == "select_n" and decides(case.tape, n) for n in region.nodes):
         return {}
     found = {}
     for branch in (1, 2):
@@ -255,6 +261,19 @@ def _branches(case: Case, region: Region, z, variant) -> dict:
             words = ("activation_derivative_wrong", "relu_mask_wrong")
         found["branch", branch] = variant(value, words, text, 0.55)
     return found
+
+
+def decides(tape: Tape, node: Node) -> bool:
+    """Is it a kink whose side depends on parameters (not a selection by a fixed condition)?"""
+    if node.prim != "select_n":
+        return True
+    stack, steps = [node.ins[0]], 0
+    while stack and steps < 8:
+        made, steps = tape.maker(stack.pop()), steps + 1
+        if made is not None and any(tape.active[v] for v in made.ins):
+            return True
+        stack += made.ins if made is not None else ()
+    return False
 
 
 def has_bound(tape: Tape, region: Region) -> bool:

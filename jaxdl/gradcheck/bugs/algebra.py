@@ -175,13 +175,24 @@ def _others(tape, leaf, shape, exact) -> dict:
             text=f"it carries the gradient of leaf number {other}",
             cost=0.9,
         )
-        found["swap", *sorted((leaf, other))] = found["take", other]._replace(
+    return found
+
+
+def swaps(case: Case, node: Node) -> dict:
+    """This leaf and another carry each other's gradient; the same key stands at both."""
+    tape, leaf = case.tape, node.index
+    if leaf >= len(tape.raw) or not tape.active[tape.raw[leaf]]:
+        return {}
+    takes = _others(tape, leaf, tape.shape(tape.raw[leaf]), None)
+    return {
+        ("swap", *sorted((leaf, other))): variant._replace(
             reach=1 << leaf | 1 << other,
             words=("leaves_swapped",),
             text="the leaves carry each other's gradient",
             cost=0.3,
         )
-    return found
+        for (_, other), variant in takes.items()
+    }
 
 
 def _penalty_name(case: Case, leaf: int, power: str, cs: Sequence[float], ms) -> Name | None:

@@ -103,7 +103,9 @@ def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequenc
         return Name(("sign",), f"the sign is wrong{at}", 0.5)
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
-    return Name(("scale",), text + inside, 0.6 if found.sure or inside else 0.8)
+    branch = len(tape.users(node.ins[position])) > 1 and leaf is None
+    cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
+    return Name(("scale",), text + inside, cost)
 
 
 def _penalty(case, node, position, leaf, found, at) -> Name | None:
@@ -235,7 +237,7 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
             ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
         )
     text = f"what comes back through this edge is left out{at}"
-    return Name(("path_dropped",), text, 0.8)
+    return Name(("path_dropped",), text, 0.7)
 
 
 def uses(tape: Tape, leaf: int) -> int:

@@ -22,6 +22,7 @@ class WithoutStep(NamedTuple):
     """The hypothesis that the selected nodes are left out of the forward pass, too."""
 
     selector: Selector
+    local: bool  # only until other parameters come in
 
     def build(self, case: Case) -> list[tuple[int, Variant]]:
         """The rules of all nodes that see other values."""
@@ -29,9 +30,9 @@ class WithoutStep(NamedTuple):
         skipped = [i for i in self.selector.nodes(tape) if left_out(tape, tape.nodes[i])]
         if not skipped:
             return []
-        key = ("without", self.selector)
+        key = ("without", *self)
         if key not in case.memo:
-            case.memo[key] = rerun(tape, set(skipped))
+            case.memo[key] = rerun(tape, set(skipped), self.local)
         values, touched = case.memo[key]
         first = tape.nodes[skipped[0]]
         words, what = left_out(tape, first) or ((), "")
@@ -48,7 +49,8 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[WithoutStep]
     for selector in selectors(tape):
         nodes = [tape.nodes[i] for i in selector.nodes(tape)]
         if any(left_out(tape, n) for n in nodes):
-            yield WithoutStep(selector)
+            yield WithoutStep(selector, False)
+            yield WithoutStep(selector, True)
 
 
 def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
@@ -64,8 +66,12 @@ def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
     return None
 
 
-def rerun(tape: Tape, skipped: set[int]):
-    """(values, touched): the tape with some nodes passed through, and who sees a difference."""
+def rerun(tape: Tape, skipped: set[int], local: bool):
+    """(values, touched): the tape with some nodes passed through, and who sees a difference.
+
+    With `local`, only nodes that depend on no other parameters than the skipped ones.
+    """
+    leaves = max(tape.leaves[tape.nodes[i].outs[0]] for i in skipped)
     values = list(tape.values)
     changed: set[int] = set()
     touched = []
@@ -82,7 +88,8 @@ def rerun(tape: Tape, skipped: set[int]):
             else:
                 continue
             changed |= set(node.outs)
-            if tape.is_active(node.index):
+            far = local and tape.leaves[node.outs[0]] & ~leaves
+            if tape.is_active(node.index) and not far:
                 touched.append(node.index)
     return values, touched
 

@@ -6,13 +6,16 @@ two ways back is replaced by every other array of the same shape, or by its tran
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.activations import is_elementwise, is_linear
+from jaxdl.gradcheck.bugs.activations import ALGEBRAIC, is_elementwise, is_linear
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.structure import leaf_source, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
+
+SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
+"""What a gradient taken one step too late leaves out; such a slip is likely."""
 
 PRODUCTS = ("dot_general", "conv_general_dilated", "mul", "div")
 
@@ -37,12 +40,13 @@ def replaced(node: Node, position: int, ins=None, ct_of=None) -> Rule:
     def rule(sweep, node, ct):
         tape = sweep.tape
         own = [tape.values[v] for v in node.ins]
-        other = RULES[node.prim][1](
-            node.params,
-            ct if ct_of is None else ct_of(sweep),
-            own if ins is None else ins(own),
-            tape.values[node.outs[0]],
-        )[position]
+        own = own if ins is None else ins(own)
+        new = ct if ct_of is None else ct_of(sweep)
+        if node.prim in PARTS:
+            other = PARTS[node.prim][position](node.params, new, *own)
+        else:
+            back = RULES[node.prim][1](node.params, new, own, tape.values[node.outs[0]])
+            other = back[position]
         sent = by_position(tape, node, ct)
         return [(node.ins[p], other if p == position else c) for p, c in sent]
 
@@ -70,7 +74,7 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
                 f"an operand is used without its transpose (or with one too many){at}", 0.4,
             )  # fmt: skip
     for address, var in variables(tape, node, np.shape(other)):
-        if var == node.ins[q]:
+        if var == node.ins[q] or not np.any(tape.values[var]):
             continue
         words = ("stale_operand",)
         if mask_of(tape, node) is not None:
@@ -117,7 +121,7 @@ def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:
         words, text = between(tape, out, var)
         found["cotangent", p, address] = Variant(
             lambda c, var=var: replaced(node, p, ct_of=lambda sweep: sweep.ct(var)),
-            reach, words, text + at, 0.6,
+            reach, words, text + at, 0.55 if words[0] in SKIPPED else 0.85,
         )  # fmt: skip
     return found
 
@@ -134,7 +138,10 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         previous = [node.ins[q] for q in tape.moving(node)]
         current = out if out in previous else max(previous, default=-1)
     if current == out:
-        if any(not is_linear(tape, n) for n in path):
+        curved = [n for n in path if not is_linear(tape, n)]
+        if curved and all(n.prim in ALGEBRAIC for n in curved):
+            return ("path_dropped", "stale_operand"), "the gradient behind a formula is used"
+        if curved:
             words = ("activation_derivative_missing", "stale_operand")
             return words, "the gradient behind the activation is used, without f′"
         if any(mask_of(tape, n) is not None for n in path):

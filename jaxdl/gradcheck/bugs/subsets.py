@@ -10,7 +10,7 @@ from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import broadcast_axes
-from jaxdl.gradcheck.replay.structure import ancestors, leaf_source, line, structure
+from jaxdl.gradcheck.replay.structure import leaf_source, line, structure
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -128,7 +128,7 @@ def _repetitions(case: Case, node: Node) -> dict:
         if not is_first(tape, node, p):
             continue
         words, noun = _loop_words(case, node, p, members)
-        for what, keep in {**kept_sets(n), **_windows(n)}.items():
+        for what, keep in distinct({**_windows(n), **kept_sets(n)}).items():
             if not keep[k]:
                 found["repetition", p, what] = Variant(
                     lambda c, p=p: scaled_edge(p, 0.0),
@@ -140,11 +140,20 @@ def _repetitions(case: Case, node: Node) -> dict:
     return found
 
 
+def distinct(sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each subset once, under its first name; neither everything nor nothing."""
+    seen: dict[bytes, str] = {}
+    for what, keep in sets.items():
+        if keep.any() and not keep.all():
+            seen.setdefault(keep.tobytes(), what)
+    return {what: sets[what] for what in seen.values()}
+
+
 def _windows(n: int) -> dict[str, np.ndarray]:
     """The last few repetitions, and chunks between which the gradient is cut."""
     index = np.arange(n)
-    last = {f"the last {k}": index >= n - k for k in range(2, min(n, 9))}
-    first = {f"the first {k}": index < k for k in range(2, min(n, 9))}
+    last = {f"the last {k}": index >= n - k for k in range(1, min(n, 9))}
+    first = {f"the first {k}": index < k for k in range(1, min(n, 9))}
     chunks = {f"all but every {k}th": index % k != 0 for k in range(2, min(n, 9))}
     return {**last, **first, **chunks}
 
@@ -160,4 +169,4 @@ def _loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[s
 
 def is_nested(tape: Tape, members: list[int]) -> bool:
     """Does the last repetition depend on the first?"""
-    return members[0] in ancestors(tape, [tape.nodes[members[-1]].outs[0]])
+    return tape.nested(members)

@@ -19,6 +19,32 @@ def variables(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[
         found = address(tape, node, var)
         if found is not None:
             yield found, var
+    yield from carried(tape, node, shape)
+
+
+def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Address, int]]:
+    """In a loop: operands of this repetition that were made before it, such as the state."""
+    for key, members in loops(tape).get(len(tape.lines[tape.line(node)]), {}).items():
+        other = tape.nodes[members[tape.turn[node.index]]]
+        for p, var in enumerate(other.ins):
+            if np.shape(tape.values[var]) != shape or tape.values[var].dtype.kind != "f":
+                continue
+            made = tape.maker(var)
+            here = made is not None and tape.turn[made.index] == tape.turn[node.index]
+            if here and len(tape.lines[tape.line(made)]) == len(members):
+                continue
+            yield ("operand", key, p), var
+
+
+def loops(tape: Tape) -> dict[int, dict]:
+    """Lines that run more than once, by how often."""
+    if "loops" not in tape.memo:
+        found: dict[int, dict] = {}
+        for key, members in tape.lines.items():
+            if len(members) > 1:
+                found.setdefault(len(members), {})[key] = members
+        tape.memo["loops"] = found
+    return tape.memo["loops"]
 
 
 def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
@@ -48,13 +74,11 @@ def address(tape: Tape, node: Node, var: int) -> Address | None:
     if index is None:
         return ("given", var)
     made = tape.nodes[index]
-    key = tape.key(made)
-    members = len(tape.groups[key])
     slot = made.outs.index(var)
-    if members == 1:
-        return ("line", key, slot)
-    if members == len(tape.groups[tape.key(node)]):
-        distance = tape.ordinal[index] - tape.ordinal[node.index]
+    count = len(tape.lines[tape.line(made)])
+    if count > 1 and count == len(tape.lines[tape.line(node)]):
+        distance = tape.turn[index] - tape.turn[node.index]
         if abs(distance) <= 1:
-            return ("loop", key, slot, distance)
-    return None
+            return ("loop", tape.line(made), slot, distance)
+    key = tape.key(made)
+    return ("line", key, slot) if len(tape.groups[key]) == 1 else None

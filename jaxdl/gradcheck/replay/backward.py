@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
 Sent = list[tuple[int, Any]]
@@ -40,9 +40,15 @@ class Sweep:
         return [self.ct(v) for v in self.tape.raw]
 
 
-def by_position(tape: Tape, node: Node, ct) -> list[tuple[int, Any]]:
-    """What the node's own backward rule gives: (operand position, cotangent) pairs."""
+def by_position(tape: Tape, node: Node, ct, leaves: int = -1) -> list[tuple[int, Any]]:
+    """What the node's own backward rule gives: (operand position, cotangent) pairs.
+
+    Products leave out operands that depend on no leaf of the bit mask `leaves`.
+    """
     ins = [tape.values[i] for i in node.ins]
+    if node.prim in PARTS and node.opaque is None:
+        wanted = [p for p in tape.moving(node) if tape.leaves[node.ins[p]] & leaves]
+        return [(p, PARTS[node.prim][p](node.params, ct, *ins)) for p in wanted]
     if node.opaque is not None:
         back = node.opaque(ct, ins)
     else:
@@ -125,7 +131,8 @@ def shift(base: Sweep, mutation: Mutation, leaves: int = -1) -> dict[int, np.nda
                 send(rules[index](view, node, total), 1)
                 send(base.sent[index], -1)
             else:
-                send(true_rule(base, node, change), 1)
+                back = by_position(tape, node, change, leaves)
+                send([(node.ins[p], c) for p, c in back], 1)
     return {k: delta[v] for k, v in enumerate(tape.raw) if v in delta}
 
 

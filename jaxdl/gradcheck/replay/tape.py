@@ -31,6 +31,12 @@ _LIBRARIES = tuple(
     os.path.dirname(str(file)) + os.sep for file in (jax.__file__, jax.lib.__file__, __file__)
 )
 
+_FUNCTIONS = tuple(
+    os.path.join(os.path.dirname(jax.__file__), "_src", name) + os.sep
+    for name in ("numpy", "nn", "scipy", "lax")
+)
+"""Where JAX keeps functions that make several equations, such as `jax.nn.gelu`."""
+
 
 @dataclass
 class Node:
@@ -43,6 +49,7 @@ class Node:
     outs: tuple[int, ...]
     where: Hashable
     opaque: Callable | None = None  # backward of an equation that JAX differentiates
+    again: Callable | None = None  # its forward
 
 
 @dataclass
@@ -96,7 +103,9 @@ class Tape:
         index = self.producer[var]
         return None if index is None else self.nodes[index]
 
-    def record(self, prim, params, ins, outs_values, where, opaque=None) -> tuple[int, ...]:
+    def record(
+        self, prim, params, ins, outs_values, where, opaque=None, again=None
+    ) -> tuple[int, ...]:
         """Append a node; returns the variables of its outputs."""
         index = len(self.nodes)
         differentiable = opaque is not None or (prim in RULES and RULES[prim][1] is not None)
@@ -114,7 +123,7 @@ class Tape:
             )
             for value in outs_values
         )
-        self.nodes.append(Node(index, prim, params, tuple(ins), outs, where, opaque))
+        self.nodes.append(Node(index, prim, params, tuple(ins), outs, where, opaque, again))
         for position, i in enumerate(ins):
             self.consumers[i].append((index, position))
         return outs
@@ -151,6 +160,47 @@ class Tape:
         for node in self.nodes:
             found[self.key(node)].append(node.index)
         return dict(found)
+
+    def line(self, node: Node) -> tuple:
+        """What repetitions of one line share, whatever leaves they depend on."""
+        return (node.prim, node.where)
+
+    @cached_property
+    def above(self) -> list[int]:
+        """For every node, a bit mask of the active nodes that it depends on."""
+        masks: list[int] = []
+        for node in self.nodes:
+            mask = 0
+            for v in node.ins:
+                made = self.producer[v]
+                if made is not None and self.active[v]:
+                    mask |= masks[made] | 1 << made
+            masks.append(mask)
+        return masks
+
+    def nested(self, indices: list[int]) -> bool:
+        """Does one of these nodes depend on another?"""
+        together = 0
+        for index in indices:
+            together |= 1 << index
+        return any(self.above[index] & together for index in indices)
+
+    @cached_property
+    def lines(self) -> dict[tuple, list[int]]:
+        """Nodes by `line`, in order of execution."""
+        found = defaultdict(list)
+        for node in self.nodes:
+            found[self.line(node)].append(node.index)
+        return dict(found)
+
+    @cached_property
+    def turn(self) -> list[int]:
+        """How often a node's line has run before it."""
+        at = [0] * len(self.nodes)
+        for members in self.lines.values():
+            for k, index in enumerate(members):
+                at[index] = k
+        return at
 
     @cached_property
     def ordinal(self) -> list[int]:
@@ -234,13 +284,18 @@ def _host(x):
 
 
 def lines_of(eqn) -> Hashable:
-    """The caller's lines that led to an equation, outermost first: (file, line, bytecode)."""
+    """The caller's lines that led to an equation, and the places inside a library function.
+
+    The former are (file, line, position in the bytecode), outermost first.
+    """
     traceback = eqn.source_info.traceback
     if traceback is None:
-        return ()
-    pairs = zip(traceback.frames, traceback.raw_frames()[1], strict=True)
+        return ((), ())
+    pairs = [*zip(traceback.frames, traceback.raw_frames()[1], strict=True)]
     frames = [(f, at) for f, at in pairs if not f.file_name.startswith(_LIBRARIES)]
-    return tuple((f.file_name, f.line_num, at) for f, at in reversed(frames))
+    inside = [(f.line_num, at) for f, at in pairs if f.file_name.startswith(_FUNCTIONS)]
+    own = tuple((f.file_name, f.line_num, at) for f, at in reversed(frames))
+    return (own, tuple(inside))
 
 
 def _inner(params) -> Any:
@@ -383,7 +438,7 @@ class _Inliner:
         """An equation that JAX runs and differentiates."""
         forward, backward = compile_equation(eqn)
         outs = forward(*(self.tape.values[i] for i in ins))
-        return self.tape.record(eqn.primitive.name, eqn.params, ins, outs, where, backward)
+        return self.tape.record(eqn.primitive.name, eqn.params, ins, outs, where, backward, forward)
 
 
 def _ordinal(eqn) -> str:

@@ -1,5 +1,7 @@
 """Products that sum over an axis: `dot_general`, and gathers of rows by index."""
 
+import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,39 @@ class Letters(NamedTuple):
     out: tuple[int, ...]
 
 
+class Plan(NamedTuple):
+    """A contraction as transpositions around one batched matrix product."""
+
+    order_a: tuple[int, ...]
+    shape_a: tuple[int, ...]
+    order_b: tuple[int, ...]
+    shape_b: tuple[int, ...]
+    shape_out: tuple[int, ...]
+    order_out: tuple[int, ...]
+
+
+@lru_cache(maxsize=4096)
+def plan(la, lb, lo, shape_a, shape_b) -> Plan:
+    """How to contract operands with these labels and shapes."""
+    batch = [c for c in la if c in lb and c in lo]
+    summed = [c for c in la if c in lb and c not in lo]
+    rows = [c for c in la if c not in lb]
+    columns = [c for c in lb if c not in la]
+    size = {**dict(zip(la, shape_a, strict=True)), **dict(zip(lb, shape_b, strict=True))}
+
+    def arrangement(labels, *groups):
+        order = tuple(labels.index(c) for group in groups for c in group)
+        return order, tuple(math.prod(size[c] for c in group) for group in groups)
+
+    order = batch + rows + columns
+    return Plan(
+        *arrangement(la, batch, rows, summed),
+        *arrangement(lb, batch, summed, columns),
+        tuple(size[c] for c in order),
+        tuple(order.index(c) for c in lo),
+    )
+
+
 def contract(a, la, b, lb, lo) -> np.ndarray:
     """einsum of two operands by one batched matrix product.
 
@@ -25,27 +60,24 @@ def contract(a, la, b, lb, lo) -> np.ndarray:
         lb: labels.
         lo: labels of the result; labels in both operands and not here are summed.
     """
-    batch = [c for c in la if c in lb and c in lo]
-    summed = [c for c in la if c in lb and c not in lo]
-    rows = [c for c in la if c not in lb]
-    columns = [c for c in lb if c not in la]
-    size = {**dict(zip(la, a.shape, strict=True)), **dict(zip(lb, b.shape, strict=True))}
-
-    def arrange(x, labels, *groups):
-        order = [labels.index(c) for group in groups for c in group]
-        shape = [int(np.prod([size[c] for c in group], dtype=int)) for group in groups]
-        return np.transpose(x, order).reshape(shape)
-
-    product = arrange(a, list(la), batch, rows, summed) @ arrange(
-        b, list(lb), batch, summed, columns
-    )
-    order = batch + rows + columns
-    return np.transpose(product.reshape([size[c] for c in order]), [order.index(c) for c in lo])
+    p = plan(la, lb, lo, a.shape, b.shape)
+    left = a.transpose(p.order_a).reshape(p.shape_a)
+    right = b.transpose(p.order_b).reshape(p.shape_b)
+    return (left @ right).reshape(p.shape_out).transpose(p.order_out)
 
 
 def dot_letters(params: Params, left_rank: int, right_rank: int) -> Letters:
     """The einsum signature of a `dot_general`."""
-    (contract_l, contract_r), (batch_l, batch_r) = params["dimension_numbers"]
+    return _letters(_frozen(params["dimension_numbers"]), left_rank, right_rank)
+
+
+def _frozen(numbers) -> tuple:
+    return tuple(tuple(tuple(axes) for axes in pair) for pair in numbers)
+
+
+@lru_cache(maxsize=1024)
+def _letters(numbers: tuple, left_rank: int, right_rank: int) -> Letters:
+    (contract_l, contract_r), (batch_l, batch_r) = numbers
     left = list(range(left_rank))
     right = [left_rank + i for i in range(right_rank)]
     for i, j in zip((*contract_l, *batch_l), (*contract_r, *batch_r), strict=True):
@@ -64,7 +96,7 @@ def _dot(params, x, y):
 
 
 def _dot_back(params, ct, ins, out):
-    return dot_back_left(params, ct, *ins), dot_back_right(params, ct, *ins)
+    return tuple(back(params, ct, *ins) for back in PARTS["dot_general"])
 
 
 def dot_back_left(params, ct, x, y) -> np.ndarray:
@@ -127,5 +159,8 @@ def _gather_back(params, ct, ins, out):
     np.add.at(flat, index.ravel(), ct.ravel())
     return (flat.reshape(np.shape(ins[0])), None)
 
+
+PARTS = {"dot_general": (dot_back_left, dot_back_right)}
+"""Backward rules of expensive products, one operand at a time."""
 
 RULES = {"dot_general": (_dot, _dot_back), "gather": (_gather, _gather_back)}

@@ -164,6 +164,9 @@ def _sum_pool_back(params, ct, ins, out):
     return (pool_spread(params, ct, ins[0], np.ones(count)),)
 
 
+PARTS = {"conv_general_dilated": (conv_back_input, conv_back_kernel)}
+"""Backward rules of expensive products, one operand at a time."""
+
 RULES = {
     "conv_general_dilated": (conv, _conv_back),
     "reduce_window_max": (_pool(-np.inf, np.max), _max_pool_back),

@@ -1,0 +1,48 @@
+"""Sums over the wrong axes: a bias gradient reduced along its own axis, or to one number."""
+
+import itertools
+
+import numpy as np
+
+from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.search import Case, Variant
+
+
+def family(case: Case, node: Node) -> dict:
+    """Other reductions of the cotangent where an operand was repeated."""
+    tape = case.tape
+    if node.prim != "broadcast_in_dim" or not tape.is_active(node.index):
+        return {}
+    (p,) = tape.moving(node)
+    shape, out = tape.shape(node.ins[p]), tape.shape(node.outs[0])
+    if leaf_source(tape, node.ins[p]) is None or int(np.prod(shape)) == int(np.prod(out)):
+        return {}
+    found = {}
+    for count in range(1, len(out) + 1):
+        for axes in itertools.combinations(range(len(out)), count):
+            kept = [n for i, n in enumerate(out) if i not in axes]
+            if int(np.prod(kept)) != int(np.prod(shape)):
+                continue
+            for how, f in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max)):
+                found[axes, how] = Variant(
+                    reduced(node.ins[p], axes, f, shape),
+                    tape.leaves[node.ins[p]],
+                    ("bias_reduction_wrong",),
+                    f"its gradient is the {how} over axes {axes} at {line(node)}",
+                    0.5 + 0.2 * (how == "maximum"),
+                )
+    return found
+
+
+def reduced(var: int, axes, f, shape):
+    """A rule that sends f(ct) over these axes."""
+
+    def rule(sweep, node, ct):
+        return [(var, f(ct, axis=axes).reshape(shape))]
+
+    def make(c: float) -> Rule:
+        return rule
+
+    return make
