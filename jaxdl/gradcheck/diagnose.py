@@ -81,7 +81,7 @@ def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
     if not wrong:
         return broken
     matches, left = explain(cases, wrong, deadline, MAX_BUGS)
-    findings = [_finding(m, names) for m in matches]
+    findings = [_finding(m, cases, names) for m in matches]
     return (*broken, *merged(findings), *leftover(cases, left, names))
 
 
@@ -257,11 +257,13 @@ def nearest_to_loss(case: Case, wrong: int) -> list[int]:
     return sorted(bits(wrong), key=last_use, reverse=True)
 
 
-def _finding(accepted: Accepted, names: list[str]) -> Finding:
+def _finding(accepted: Accepted, cases: list[Case], names: list[str]) -> Finding:
     best = accepted.best
     words = [*best.name.words]
     for other in accepted.others:
         words += other.name.words
+    if all(not np.any(case.hand[i]) for case in cases for i in bits(best.leaves)):
+        words = ["zero_leaf", *words] if len(bits(best.leaves)) == 1 else [*words, "zero_leaf"]
     words = list(dict.fromkeys(words))
     leaves = tuple(names[i] for i in bits(best.leaves))
     text = f"{', '.join(leaves)}: {best.name.text}."

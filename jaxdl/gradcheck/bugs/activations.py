@@ -111,6 +111,25 @@ def regions(tape: Tape, node: Node) -> list[Region]:
     return found[:3]
 
 
+def inside(tape: Tape) -> frozenset[int]:
+    """Nodes inside the formula of an activation: elementwise, of one variable and constants."""
+    if "inside" not in tape.memo:
+        members: set[int] = set()
+        for node in tape.nodes:
+            for region in regions(tape, node):
+                curved = any(n.prim not in ALGEBRAIC for n in region.nodes)
+                if curved and all(_has_constants(tape, n) for n in region.nodes):
+                    members |= {n.index for n in region.nodes}
+        tape.memo["inside"] = frozenset(members)
+    return tape.memo["inside"]
+
+
+def _has_constants(tape: Tape, node: Node) -> bool:
+    """Are its operands that do not move single numbers (or conditions)?"""
+    others = [np.asarray(tape.values[v]) for v in node.ins if not tape.active[v]]
+    return all(x.dtype == bool or x.size == 0 or np.all(x == x.flat[0]) for x in others)
+
+
 def ends_here(tape: Tape, node: Node, region: Region) -> bool:
     """Leave out ends that are only a linear step beyond the end of a smaller region."""
     if not is_linear(tape, node) or len(tape.moving(node)) != 1:

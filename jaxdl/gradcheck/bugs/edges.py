@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.activations import inside
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, structure
@@ -236,6 +237,9 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         return Name(
             ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
         )
+    if node.index in inside(tape):
+        words = ("activation_derivative_wrong", "path_dropped")
+        return Name(words, f"one term of the derivative is left out{at}", 0.65)
     text = f"what comes back through this edge is left out{at}"
     return Name(("path_dropped",), text, 0.7)
 

@@ -30,10 +30,14 @@ def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Ad
             if np.shape(tape.values[var]) != shape or tape.values[var].dtype.kind != "f":
                 continue
             made = tape.maker(var)
-            here = made is not None and tape.turn[made.index] == tape.turn[node.index]
-            if here and len(tape.lines[tape.line(made)]) == len(members):
-                continue
-            yield ("operand", key, p), var
+            if made is None or not _same_turn(tape, made, node, len(members)):
+                yield ("operand", key, p), var
+
+
+def _same_turn(tape: Tape, made: Node, node: Node, count: int) -> bool:
+    """Was it made in the node's own repetition of a loop of `count` turns?"""
+    same = tape.turn[made.index] == tape.turn[node.index]
+    return same and len(tape.lines[tape.line(made)]) == count
 
 
 def loops(tape: Tape) -> dict[int, dict]:
