@@ -81,11 +81,11 @@ def _one_batch_size(run: Run) -> list[str]:
 
 def _penalty_alone(run: Run) -> list[str]:
     names = [name for k, name in enumerate(run.call.names) if _parallel(run, k)]
-    if not names:
+    if not names or not run.call.pick(DATA):
         return []
     return [
         f"The data term in {_names(names)}: there the gradient is a multiple of the parameter to "
-        "six digits, so a penalty outweighs everything else. To see, lower the penalty."
+        "six digits, so a penalty hides everything else. To see, lower the penalty."
     ]
 
 

@@ -254,7 +254,7 @@ def component(
     For a complex entry z = x + iy this is ∂f/∂x − i ∂f/∂y, as `jax.grad` has it.
     """
     v = np.zeros_like(theta[k])
-    v.reshape(-1)[i] = _entry_scale(theta[k], i)
+    v.reshape(-1)[i] = _entry_scale(theta, k, i)
     real = along(f, theta, k, v, noise)
     if v.dtype.kind != "c":
         return real._replace(value=real.value / abs(v).max(), error=real.error / abs(v).max())
@@ -276,9 +276,9 @@ def along(
     u[k] = v
     step = widest(noise, f(theta)) if noise else 2e-4
     best = directional(f, theta, u, step, noise)
-    if not noise and best.error > 1e-5 * abs(best.value):
+    if not noise and not best.error <= 1e-5 * abs(best.value):
         closer = directional(f, theta, u, step / 100, noise)
-        best = min(best, closer, key=lambda d: d.error)
+        return best if best.error <= closer.error else closer
     return best
 
 
@@ -291,12 +291,19 @@ def widest(noise: float, size: float) -> float:
 
 def entry_sides(f: Value, theta: Sequence[np.ndarray], k: int, i: int) -> Sides:
     """The one-sided derivatives with respect to entry i of leaf k."""
-    return sides(f, theta, _unit(theta, k, i, 1.0), 1e-5 * _entry_scale(theta[k], i))
+    return sides(f, theta, _unit(theta, k, i, 1.0), 1e-5 * _entry_scale(theta, k, i))
 
 
-def _entry_scale(leaf: np.ndarray, i: int) -> float:
-    typical = float(np.sqrt(np.mean(np.abs(leaf) ** 2))) if leaf.size else 1.0
-    return max(float(np.abs(leaf.reshape(-1)[i])), typical, 1e-3)
+def _entry_scale(theta: Sequence[np.ndarray], k: int, i: int) -> float:
+    """How far entry i of leaf k may move: its own size, a typical entry's of the leaf or tree."""
+    typical = _root_mean_square(theta[k])
+    if typical == 0:
+        typical = min(max(map(_root_mean_square, theta)), 1.0)
+    return max(float(np.abs(theta[k].reshape(-1)[i])), typical, 1e-3)
+
+
+def _root_mean_square(leaf: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.abs(leaf) ** 2))) if leaf.size else 0.0
 
 
 def _unit(theta: Sequence[np.ndarray], k: int, i: int, size: complex) -> list[np.ndarray]:

@@ -84,6 +84,13 @@ class Referee:
                 return Ruling(k, "frozen", *_numbers(again))
         return ruling
 
+    def all_agree(self, auto: Sequence[np.ndarray]) -> bool:
+        """Whether one direction through all leaves shows nothing wrong with autodiff."""
+        directions = [self._direction(k)[k] for k in range(len(self.theta))]
+        numeric = numerical.quick(self.value, self.theta, directions, STEPS[0])
+        terms = [float(np.sum(g * u).real) for g, u in zip(auto, directions, strict=True)]
+        return abs(numeric - sum(terms)) <= AGREE * max(map(abs, terms), default=0.0)
+
     def _quick(self, k: int, auto: np.ndarray, hand: np.ndarray, tree: float) -> Ruling | None:
         """The ruling "agrees" from a third fewer evaluations, or None."""
         u = self._direction(k)

@@ -143,7 +143,7 @@ def summary(report: Report) -> str:
     """The first line after the verdict."""
     n = len(report.leaves)
     leaves = f"{n} leaf" if n == 1 else f"{n} leaves"
-    count = f"{report.parameters:,} parameters"
+    count = f"{report.parameters:,} parameter" + "s" * (report.parameters != 1)
     return f"{leaves}, {count}, {report.precision}   {report.seconds:.1f} s"
 
 

@@ -22,6 +22,8 @@ def referee(run: Run) -> None:
     rulings = []
     for i, point in enumerate(run.compared[:2]):
         judge = Referee(shadow, point.theta, point.data, settings.seed + i)
+        if i and judge.all_agree(point.auto):  # leaf by leaf was asked at the given point
+            continue
         for k in _selected(len(point.theta)):
             ruling = judge.rule(k, point.auto, point.here.hand)
             rulings.append(ruling)
@@ -39,7 +41,9 @@ def _draw(run: Run, point: Comparison, ruling: Ruling) -> None:
     name, k = run.call.names[ruling.leaf], ruling.leaf
     if ruling.word == "frozen":
         _note_once(run, _stopped(run, point))
-    elif ruling.word == "kink" or (ruling.word == "disagrees" and k in point.kinks):
+    elif k in point.kinks and ruling.word in ("kink", "disagrees"):
+        return  # said where the entries are left out
+    elif ruling.word == "kink":
         _note_once(run, f"kink: at the {point.label} point the loss has no derivative in {name}.")
     elif ruling.word == "noisy":
         _note_once(run, f"Finite differences are too noisy to check autodiff on {name}.")

@@ -83,7 +83,7 @@ class Shadow:
             oracle, _, compiled = self._program(list(theta), list(data))
             if oracle and compiled:
                 return float(np.asarray(compiled(theta, data)[0][0]))
-            return self._eager_value(theta, data)
+            return self._plain_value(theta, data)
 
     def hand_leaves(self, theta: Sequence, data: Sequence) -> list:
         """Call the gradient function as the caller would, in float64; flatten what it returns."""
@@ -105,9 +105,23 @@ class Shadow:
         except Exception as error:
             raise HandError(str(error)) from error
 
-    def _eager_value(self, theta: Sequence, data: Sequence) -> float:
+    def _plain_value(self, theta: Sequence, data: Sequence) -> float:
+        """The loss of a function that is not differentiated: compiled if JAX can trace it."""
+        key = ("value", *_shapes(theta, data))
+        if key not in self.programs:
+            self.programs[key] = self._value_program(list(theta), list(data))
+        if self.programs[key] is not None:
+            return float(self.programs[key](theta, data)[0][0])
         params, args = self.call.join_as_given(theta, data)
         return float(np.asarray(self.loss(params, *args)))
+
+    def _value_program(self, theta: list, data: list) -> Callable | None:
+        make = tracing.loss_of(self.loss, self.call)
+        try:
+            traced = tracing.trace(make, self.call, theta, data)
+        except Exception:
+            return None
+        return compiled_program([traced]) if traced.uses_inputs() else None
 
     def _program(self, theta: list, data: list) -> tuple:
         """(traced oracle, traced hand, compiled program of those) for these shapes."""
@@ -163,7 +177,7 @@ class Shadow:
                     [jax.numpy.asarray(t) for t in theta], list(data)
                 )
             return float(both[0]), [_wide(leaf) for leaf in both[1:]]
-        return self._eager_value(theta, data), None
+        return self._plain_value(theta, data), None
 
     def _trace_loss(self, theta: list, data: list) -> Traced | None:
         make = tracing.value_and_grad_of(self.loss, self.call)

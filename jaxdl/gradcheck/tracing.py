@@ -6,7 +6,6 @@ jaxpr is rewritten to float64 instead.
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from jax.extend import core
 
 from jaxdl.gradcheck import interpret
 from jaxdl.gradcheck.call import Call
+from jaxdl.gradcheck.sameness import same_array, same_program
 
 Flat = Callable[[list, list], Any]
 """A function of the differentiated leaves and of the data leaves."""
@@ -62,11 +62,6 @@ class Traced:
     rounded: str = ""
     lifted: bool = False
 
-    @functools.cached_property
-    def text(self) -> str:
-        """The program without its constants: equal texts are equal programs."""
-        return str(self.closed)
-
     def uses_inputs(self) -> bool:
         """Whether any result depends on any input: False for code that reads a stale cache."""
         reached = set(self.closed.jaxpr.invars)
@@ -78,7 +73,7 @@ class Traced:
     def same_as(self, other: "Traced") -> bool:
         """Whether both are one program with equal constants."""
         pairs = zip(self.closed.consts, other.closed.consts, strict=False)
-        return self.text == other.text and all(_same_array(a, b) for a, b in pairs)
+        return same_program(self.closed, other.closed) and all(same_array(a, b) for a, b in pairs)
 
     def __call__(self, theta: Sequence, data: Sequence, consts: Sequence | None = None) -> list:
         """The flat results; with `consts` in place of the program's own constants."""
@@ -243,14 +238,3 @@ def place(eqn: Any) -> str:
 def has_narrow_constants(traced: Traced) -> bool:
     """Whether any constant of the program was rounded to a narrow floating dtype."""
     return any(str(getattr(const, "dtype", "")) in interpret.WIDE for const in traced.closed.consts)
-
-
-def _same_array(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    a, b = (np.asarray(jax.random.key_data(v) if _is_key(v) else v) for v in (a, b))
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-
-def _is_key(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)

@@ -1,0 +1,90 @@
+"""Are two jaxprs the same program?
+
+Tracing a function twice tells whether it is pure (random numbers drawn in Python are constants of
+the trace), and whether a program compiled earlier still is the function's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+
+def same_program(a: core.ClosedJaxpr, b: core.ClosedJaxpr) -> bool:
+    """Whether two jaxprs are equation for equation the same, whatever their constants hold."""
+    return a is b or _same_jaxpr(a.jaxpr, b.jaxpr)
+
+
+def _same_jaxpr(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if len(a.eqns) != len(b.eqns) or len(a.outvars) != len(b.outvars):
+        return False
+    known: dict = {}
+    if not _same_variables([*a.constvars, *a.invars], [*b.constvars, *b.invars], known, new=True):
+        return False
+    for x, y in zip(a.eqns, b.eqns, strict=True):
+        if x.primitive is not y.primitive or not _same_params(x.params, y.params):
+            return False
+        if not _same_variables(x.invars, y.invars, known, new=False):
+            return False
+        if not _same_variables(x.outvars, y.outvars, known, new=True):
+            return False
+    return _same_variables(a.outvars, b.outvars, known, new=False)
+
+
+def _same_variables(a: Sequence, b: Sequence, known: dict, *, new: bool) -> bool:
+    if len(a) != len(b):
+        return False
+    for x, y in zip(a, b, strict=True):
+        if isinstance(x, core.Literal) or isinstance(y, core.Literal):
+            if type(x) is not type(y) or not _same_value(x.val, y.val) or x.aval != y.aval:
+                return False
+        elif new:
+            known[x] = y
+            if x.aval != y.aval:
+                return False
+        elif known.get(x) is not y:
+            return False
+    return True
+
+
+def _same_params(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(_same_value(a[key], b[key]) for key in a)
+
+
+def _same_value(a: Any, b: Any) -> bool:
+    """Equality of an equation's parameters.
+
+    Derivative rules are wrapped anew at every trace; what they wrap does not matter to a program
+    that is not differentiated again.
+    """
+    if a is b or type(a).__name__ == type(b).__name__ == "WrappedFun":
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, core.ClosedJaxpr):
+        pairs = zip(a.consts, b.consts, strict=False)
+        return same_program(a, b) and all(_same_value(x, y) for x, y in pairs)
+    if isinstance(a, core.Jaxpr):
+        return _same_jaxpr(a, b)
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(_same_value, a, b))
+    if isinstance(a, np.ndarray | np.generic | jax.Array):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(np.array_equal(a, b))
+    return bool(a == b)
+
+
+def same_array(a: Any, b: Any) -> bool:
+    """Whether two arrays (keys included) agree in shape, dtype and every bit."""
+    if a is b:
+        return True
+    a, b = (np.asarray(jax.random.key_data(v) if _is_key(v) else v) for v in (a, b))
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _is_key(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
