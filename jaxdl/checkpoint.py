@@ -304,7 +304,9 @@ def _remove_leftovers(folder):
 def _check_space(folder, nbytes):
     free, needed = shutil.disk_usage(folder).free, nbytes + 2**16
     if free < needed:
-        raise OSError(f"it needs {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB are free")
+        raise OSError(
+            f"the disk is full (needs {needed / 1e3:,.0f} kB, {free / 1e3:,.0f} are free)"
+        )
 
 
 def _reason(error):

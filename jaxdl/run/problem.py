@@ -82,7 +82,7 @@ def answers(outputs: np.ndarray, loss: str, classes: list[str], target_scaler: A
     """The network's outputs as what the target column holds: class names, or numbers."""
     if loss == "squared_error":
         values = data.standardize.invert(target_scaler, np.asarray(outputs))
-        return [repr(float(np.float32(v))) for v in values[:, 0]]
+        return [str(np.float32(v)) for v in values[:, 0]]
     hard = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     return [classes[i] for i in hard]
 

@@ -44,15 +44,16 @@ def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resum
 def bar(console: Any, epochs: int, score: str) -> Any:
     """A progress bar with the latest numbers; yields the function that moves it."""
     from rich import progress
+    from rich.table import Column
 
     columns = (
         progress.TextColumn("[bold]epoch"),
         progress.MofNCompleteColumn(),
-        progress.BarColumn(bar_width=24),
+        progress.BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
         progress.TextColumn("{task.fields[numbers]}"),
         progress.TimeElapsedColumn(),
     )
-    with progress.Progress(*columns, console=console, transient=False) as live:
+    with progress.Progress(*columns, console=console, expand=True) as live:
         task = live.add_task("", total=epochs, numbers="[dim]compiling …[/]")
 
         def show(now):

@@ -1,6 +1,7 @@
 """`jaxdl train`: from options to a run folder, with what a person wants to see on the way."""
 
 import contextlib
+import importlib
 import threading
 
 import jax
@@ -33,9 +34,9 @@ def command(options: config.Train) -> int:
     leader = jax.process_index() == 0
     out = folder.choose(options.out, tables.stem(options.data), options.resume)
     console = screen.console(quiet=not leader)
-    threading.Thread(target=_quietly(page.bundle), daemon=True).start()  # ready when needed
     dataset = tables.load(options.data, options.target, options.task, options.drop)
     task = problem.build(dataset, options)
+    threading.Thread(target=_get_ready, daemon=True).start()  # while the program is compiled
     resuming = options.resume and (out / folder.CONFIG).exists()
     if leader:
         _open(out, options, dataset, task, resuming)
@@ -193,9 +194,8 @@ def _close(out, dataset, task, options, ended, results):
     )  # fmt: skip
 
 
-def _quietly(function):
-    def call():
-        with contextlib.suppress(Exception):  # said by the foreground if it matters
-            function()
-
-    return call
+def _get_ready():
+    """Loads what is needed at the end of a run; what goes wrong here is said there."""
+    with contextlib.suppress(Exception):
+        importlib.import_module("orbax.checkpoint")
+        page.bundle()
