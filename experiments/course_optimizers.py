@@ -185,19 +185,14 @@ def chart(config, measured):
     x = alt.X("epoch:Q", axis=alt.Axis(format=",d"))
     y = alt.Y("cost:Q", title="cost of the last mini-batch", scale=alt.Scale(type="log"))
     tooltip = ["optimizer", "epoch", alt.Tooltip("cost", format=".15g")]
-    # Gradient descent lies under momentum: a wide line below, a dashed one above.
-    style = {
-        "strokeWidth": alt.StrokeWidth(
-            "optimizer:N",
-            sort=names,
-            scale=alt.Scale(domain=names, range=[5, 1.5, 1.2]),
-            legend=None,
-        )
-    }
+    # Gradient descent lies under momentum: a wide line below, a thin one above.
+    width = alt.StrokeWidth(
+        "optimizer:N", sort=names, scale=alt.Scale(domain=names, range=[5, 1.5, 1.2]), legend=None
+    )
     lines = (
         alt.Chart(rows)
         .mark_line(opacity=0.8)
-        .encode(x=x, y=y, color=color, tooltip=tooltip, **style)
+        .encode(x=x, y=y, color=color, tooltip=tooltip, strokeWidth=width)
     )
     rings = (
         alt.Chart(published)
