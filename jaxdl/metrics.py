@@ -22,10 +22,13 @@ def accuracy(outputs, y, weights=None) -> Array:
     above 0, that is when the probability is above one half. Jittable.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not belong together, or for concrete outputs that are NaN
+            (traced ones make the accuracy NaN).
     """
     predicted, actual = classes(outputs, y)
-    return _mean((predicted == actual).astype(float), weights)
+    hits = (predicted == actual).astype(float) * _nan_unless_numbers(outputs)
+    weights = _weights(weights, hits)
+    return (weights * hits).sum() / weights.sum()
 
 
 def error_rate(outputs, y, weights=None) -> Array:
@@ -41,7 +44,7 @@ def confusion_matrix(outputs, y, weights=None) -> Array:
     outputs = jnp.asarray(outputs)
     predicted, actual = classes(outputs, y)
     k = max(outputs.shape[1], 2)
-    counts = jnp.ones_like(actual) if weights is None else jnp.asarray(weights)
+    counts = jnp.ones_like(actual) if weights is None else _weights(weights, actual.astype(float))
     actual = jnp.where(actual < 0, k, actual)  # a negative index would count from the end
     return jnp.zeros((k, k), counts.dtype).at[actual, predicted].add(counts, mode="drop")
 
@@ -81,6 +84,8 @@ def auc(outputs, y) -> float:
     from scipy.special import softmax
     from sklearn.metrics import roc_auc_score
 
+    if not (errors.is_concrete(outputs) and errors.is_concrete(y)):
+        raise TypeError("auc needs concrete arrays: call it after the compiled loop, not inside.")
     outputs, y = np.asarray(outputs), np.asarray(y)
     _check_shapes(outputs, y)
     present, k = np.unique(y), outputs.shape[1]
@@ -92,6 +97,8 @@ def auc(outputs, y) -> float:
     y = y.reshape(-1)
     if k == 1:
         return float(roc_auc_score(y, outputs[:, 0]))
+    if k == 2:
+        return float(roc_auc_score(y, outputs[:, 1] - outputs[:, 0]))
     probability = softmax(outputs.astype(np.float64), axis=1)
     return float(roc_auc_score(y, probability, multi_class="ovr"))
 
@@ -151,9 +158,11 @@ def r2(outputs, y, weights=None) -> Array:
             f"Expected outputs and y of one shape (m, k), got {outputs.shape} and {y.shape}. "
             "data.column(y) makes (m, 1) targets."
         )
+    outputs, y = (
+        a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(float) for a in (outputs, y)
+    )
     y = y.astype(outputs.dtype)
-    w = jnp.ones(len(y), y.dtype) if weights is None else jnp.asarray(weights).astype(y.dtype)
-    w = w[:, None]
+    w = _weights(weights, y[:, 0])[:, None]
     mean = (w * y).sum(axis=0, keepdims=True) / w.sum()
     residual = (w * (y - outputs) ** 2).sum(axis=0)
     total = (w * (y - mean) ** 2).sum(axis=0)
@@ -173,6 +182,11 @@ def classes(outputs, y) -> tuple[Array, Array]:
     """
     outputs, y = jnp.asarray(outputs), jnp.asarray(y)
     _check_shapes(outputs, y)
+    if errors.is_concrete(outputs) and np.isnan(np.asarray(outputs, np.float64)).any():
+        raise ValueError(
+            "Expected outputs that are numbers, got NaN: the model has diverged, or its input "
+            "holds NaN."
+        )
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0).astype(jnp.int32), (y.reshape(-1).astype(float) > 0.5).astype(
             jnp.int32
@@ -190,11 +204,23 @@ def _check_shapes(outputs, y) -> None:
         )
 
 
-def _mean(values: Array, weights) -> Array:
+def _weights(weights, like: Array) -> Array:
+    """The weights (m,) in the dtype of `like`, ones if None."""
     if weights is None:
-        return values.mean()
-    weights = jnp.asarray(weights).astype(values.dtype)
-    return (weights * values).sum() / weights.sum()
+        return jnp.ones_like(like)
+    weights = jnp.asarray(weights)
+    errors.shaped("weights", weights, like.shape, "Give one weight per example.")
+    if errors.is_concrete(weights):
+        w = np.asarray(weights, np.float64)
+        valid = bool(np.all(np.isfinite(w) & (w >= 0)) and w.sum() > 0)
+        errors.within("weights", w, valid, "finite, ≥ 0 and not all zero")
+    return weights.astype(like.dtype)
+
+
+def _nan_unless_numbers(outputs) -> Array:
+    """1 for an example whose outputs are numbers, else NaN: a broken model has no score."""
+    broken = jnp.isnan(jnp.asarray(outputs)).any(axis=1)
+    return jnp.where(broken, jnp.nan, 1.0)
 
 
 def _positives(outputs, y, weights) -> tuple[Array, Array, Array]:
@@ -209,6 +235,7 @@ def _ratio(a: Array, b: Array) -> Array:
 
 
 def _average(values: Array, occurs: Array, average: str | None, outputs) -> Array:
+    values = values * _nan_unless_numbers(outputs).min()
     average = average or ("binary" if np.shape(outputs)[1] == 1 else "macro")
     if average == "binary":
         if len(values) != 2:

@@ -220,3 +220,51 @@ def test_metrics_are_float64_where_asked(x64):
     outputs, y = jnp.array([[0.2, 0.8], [0.9, 0.1]]), jnp.array([1, 1])
     assert metrics.accuracy(outputs, y) == 0.5
     assert metrics.r2(outputs, outputs).dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones((3, 1)), r"\(3,\); got \(3, 1\)"),
+        (2.0, r"\(3,\); got \(\)"),
+        (np.zeros(3), "not all zero"),
+        (np.array([1.0, -1.0, 1.0]), "≥ 0"),
+    ],
+)
+@pytest.mark.parametrize("metric", ["accuracy", "confusion_matrix", "f1", "r2"])
+def test_weights_that_do_not_belong_are_refused(metric, weights, message):
+    outputs, y = np.array([[1.0], [2.0], [3.0]], np.float32), np.array([[1.0], [1.0], [0.0]])
+    with pytest.raises(ValueError, match=message):
+        getattr(metrics, metric)(outputs, y, weights=weights)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "confusion_matrix", "f1", "precision"])
+def test_a_diverged_model_has_no_score(metric):
+    outputs, y = np.full((4, 3), np.nan, np.float32), np.array([0, 0, 1, 2])
+    with pytest.raises(ValueError, match="diverged"):
+        getattr(metrics, metric)(outputs, y)
+    if metric != "confusion_matrix":
+        assert np.isnan(jax.jit(getattr(metrics, metric))(outputs, y))
+
+
+def test_r2_of_integers_keeps_the_fractions_of_the_targets():
+    # ȳ = 1.5; residuals −0.4, 0.4 → 0.32; total 2 · 0.01 = 0.02; 1 − 16 = −15.
+    assert float(metrics.r2(np.array([[1], [2]]), np.array([[1.4], [1.6]]))) == pytest.approx(
+        -15, rel=1e-5
+    )
+
+
+def test_auc_of_two_columns_is_that_of_their_difference():
+    rng = np.random.default_rng(0)
+    outputs, y = rng.normal(size=(30, 2)), rng.integers(0, 2, 30)
+    assert metrics.auc(outputs, y) == metrics.auc(outputs[:, 1:] - outputs[:, :1], y)
+    with pytest.raises(TypeError, match="after the compiled loop"):
+        jax.jit(metrics.auc)(outputs, y)
+
+
+def test_a_probability_on_an_edge_belongs_to_the_lower_bin():
+    # σ(0) = ½ is the edge between two bins.
+    np.testing.assert_array_equal(
+        metrics.calibration(np.zeros((3, 1), np.float32), np.array([0, 1, 1]), n_bins=2).count,
+        [3, 0],
+    )

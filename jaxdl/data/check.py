@@ -43,6 +43,8 @@ def check(
     """
     x, y = _numbers(x, "features", name), _numbers(y, "targets", name)
     _check_lengths(x, y, name)
+    if y.ndim == 1 and y.dtype.kind in "iu":  # before int32 could wrap what is far outside
+        check_labels(y, n_classes or np.iinfo(np.int32).max)
     y = y.astype(np.int32 if y.ndim == 1 else np.float32) if y.dtype.kind in "iub" else y
     x = x.astype(np.float32) if x.dtype.kind in "iub" else x
     check_batch_size(len(x), batch_size)

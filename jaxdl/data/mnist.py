@@ -92,6 +92,11 @@ def fetch(name: str, sha256: str) -> Path:
 
 def _places() -> Iterator[Path]:
     folder = os.environ.get("JAXDL_DATA")
+    if folder and not Path(folder).is_dir():
+        raise ValueError(
+            f"JAXDL_DATA must name a folder; got {folder!r}. Correct it, or unset it to use the "
+            "cache or a download."
+        )
     if folder:
         yield Path(folder)
         yield Path(folder) / "mnist"

@@ -41,7 +41,7 @@ class WhitenState(NamedTuple):
 
 
 def _fit_standardize(x, feature_names: tuple[str, ...] = ()) -> AffineState:
-    """shift = μ, scale = σ (divisor m, as in the notes); σ = 1 for a constant column."""
+    """shift = μ, scale = σ with divisor m; σ = 1 for a constant column."""
     x = _concrete(x, feature_names)
     mean = x.mean(axis=0)
     spread = np.abs(x - mean).max(axis=0)
@@ -60,7 +60,10 @@ def _fit_min_max(x, feature_names: tuple[str, ...] = ()) -> AffineState:
 
 
 def _apply_affine(state: AffineState, x):
-    return _in_dtype_of(x, lambda x, shift, scale: (x - shift) / scale, state)
+    # A scale that x's dtype has no number for has become 0: to that dtype the column is constant.
+    return _in_dtype_of(
+        x, lambda x, shift, scale: (x - shift) / (scale + (scale == 0).astype(scale.dtype)), state
+    )
 
 
 def _invert_affine(state: AffineState, z):
@@ -112,6 +115,8 @@ def _in_dtype_of(x, f: Callable, state: tuple):
     """f(x, *state) in x's float dtype: through float64 in NumPy, in that dtype under JAX."""
     if not isinstance(x, jax.Array):
         x = np.asarray(x)
+        if x.dtype.kind not in "fiubV":
+            raise TypeError(f"Expected numeric features, got dtype {x.dtype}: encode them first.")
     if x.shape[1:] != state[0].shape:
         raise ValueError(
             f"Expected examples of shape {state[0].shape}, as in the data the scaler was fitted "

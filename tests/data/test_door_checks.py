@@ -82,3 +82,8 @@ def test_bfloat16_is_a_float():
     x = jnp.asarray(spoiled(np.nan), jnp.bfloat16)
     with pytest.raises(ValueError, match="row 4, column 1"):
         data.check(x, Y)
+
+
+def test_labels_are_checked_before_int32_could_wrap_them():
+    with pytest.raises(ValueError, match="4294967296"):
+        data.check(np.ones((2, 1), np.float32), np.array([0, 2**32]), n_classes=2)

@@ -162,3 +162,9 @@ def test_idx_refuses_what_is_not_one(tmp_path):
         (tmp_path / "a.gz").write_bytes(content)
         with pytest.raises(ValueError, match="not a whole gzip file"):
             data.read_idx(tmp_path / "a.gz")
+
+
+def test_a_folder_that_is_none_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXDL_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"JAXDL_DATA must name a folder.*nowhere"):
+        data.load("mnist10k")

@@ -123,3 +123,15 @@ def test_wrong_shapes_and_types(scaler):
         scaler.apply(scaler.fit(np.eye(3)), np.zeros((5, 2)))
     with pytest.raises(TypeError, match="encode"):
         scaler.fit(np.array([["a"], ["b"]]))
+
+
+def test_a_spread_too_small_for_the_dtype_is_a_constant_to_it():
+    state = data.standardize.fit(np.array([[0.0, 1.0], [1e-50, 2.0]]))
+    z = data.standardize.apply(state, jnp.array([[0.0, 1.0], [0.0, 2.0]], jnp.float32))
+    np.testing.assert_array_equal(z, [[0, -1], [0, 1]])
+
+
+def test_text_is_refused_when_applied_as_when_fitted():
+    state = data.standardize.fit(np.array([[1.0], [2.0]]))
+    with pytest.raises(TypeError, match="encode them first"):
+        data.standardize.apply(state, np.array([["1"], ["2"]]))
