@@ -55,7 +55,7 @@ SMOKE = Config(series=20)
 
 def wave(days):
     """The truth: 12 °C in the mean, 8 °C up and down once a year, starting in spring."""
-    return 12 + 8 * jnp.sin(2 * jnp.pi * jnp.arange(days) / 365)
+    return 12 + 8 * jnp.sin(2 * jnp.pi * jnp.arange(float(days)) / 365)
 
 
 def temperatures(config):
@@ -84,7 +84,7 @@ def run(config):
             }
         ones = jnp.ones(config.days)
         short = 1 - averages.ewa(ones, config.beta, debias=False)
-        powers = config.beta ** jnp.arange(1, config.days + 1)
+        powers = config.beta ** jnp.arange(1.0, config.days + 1)
         shown = {
             str(beta): {
                 name: np.asarray(averages.ewa(series[:, 0], beta, debias))
