@@ -73,6 +73,13 @@ def add_batch(run: Run, which: int) -> bool:
     settings, call, m = run.settings, run.call, run.batch_size
     if settings.batch_argnums is None or m is None:
         return False
+    if points.names_batch_size(call, settings.batch_argnums, m):
+        _note_once(
+            run,
+            "Not checked at another batch size: an argument outside batch_argnums holds the number "
+            "of examples, or indices of examples.",
+        )
+        return False
     base = run.compared[1] if len(run.compared) > 1 else run.compared[0]
     avoid = [n for leaf in base.theta for n in leaf.shape]
     sizes = points.sub_batch_sizes(m, avoid)
@@ -84,13 +91,19 @@ def add_batch(run: Run, which: int) -> bool:
     here = _try(run, base.theta, data)
     if here is None or [leaf.shape for leaf in here.hand] != [t.shape for t in base.theta]:
         run.shadow.mode, run.shadow.hand_mode, run.shadow.hand_structure = modes
-        run.notes.append(
+        _note_once(
+            run,
             f"Not checked at another batch size: with {sizes[which]} examples instead of {m} the "
-            "loss or the gradient raises or is not finite."
+            "loss or the gradient raises or is not finite.",
         )
         return False
     _add(run, f"batch {which + 1}", base.theta, data, here, sizes[which])
     return True
+
+
+def _note_once(run: Run, text: str) -> None:
+    if text not in run.notes:
+        run.notes.append(text)
 
 
 def _add(run: Run, label, theta, data, here: Evaluation, batch_size) -> None:

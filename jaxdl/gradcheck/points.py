@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxdl.gradcheck.call import Call
@@ -33,6 +34,8 @@ def _perturb(rng: np.random.Generator, leaf: np.ndarray, size: float, typical: f
     if leaf.dtype.kind == "c":
         normal = normal + 1j * rng.standard_normal(leaf.shape)
     spread = np.clip(size * normal.real, -1.5, 1.5)
+    if leaf.dtype.kind != "c" and leaf.any() and (leaf >= 0).all():
+        normal = np.abs(normal)  # perhaps a quantity that cannot be negative
     moved = np.where(leaf != 0, leaf * np.exp(spread), size * typical * normal)
     return _keep_structure(leaf, moved)
 
@@ -110,6 +113,29 @@ def batch_size(call: Call, batch_argnums: Sequence[int], axis: int) -> int:
             + "."
         )
     return found.pop()
+
+
+def names_batch_size(call: Call, batch_argnums: Sequence[int], m: int) -> bool:
+    """Whether another argument holds the number of examples, or indices of examples.
+
+    With fewer examples it would no longer fit the data.
+    """
+    args = call.join(call.pick("theta"), call.pick("data"))[1]
+    others = [leaf for i, a in enumerate(args) if i not in batch_argnums for leaf in _integers(a)]
+    return any(
+        leaf == m if np.ndim(leaf) == 0 else np.size(leaf) and 1 < np.max(leaf) < m
+        for leaf in others
+    )
+
+
+def _integers(arg: Any) -> list:
+    leaves = [leaf for leaf in jax.tree.leaves(arg) if not isinstance(leaf, bool | str)]
+    plain = [leaf for leaf in leaves if isinstance(leaf, int | np.ndarray | np.generic | jax.Array)]
+    return [
+        np.asarray(v)
+        for v in plain
+        if np.issubdtype(getattr(v, "dtype", np.int64), np.signedinteger)
+    ]
 
 
 def sub_batch(

@@ -205,6 +205,8 @@ def _is_number(leaf: Any) -> bool:
 
 def _distance(a: Any, b: Any) -> float:
     a, b = np.asarray(a), np.asarray(b)
+    if a.dtype == jax.dtypes.float0:
+        return 0.0
     return float(np.max(np.abs(a - b), initial=0.0)) if a.shape == b.shape else np.inf
 
 

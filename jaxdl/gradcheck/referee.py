@@ -84,12 +84,18 @@ class Referee:
                 return Ruling(k, "frozen", *_numbers(again))
         return ruling
 
-    def all_agree(self, auto: Sequence[np.ndarray]) -> bool:
-        """Whether one direction through all leaves shows nothing wrong with autodiff."""
-        directions = [self._direction(k)[k] for k in range(len(self.theta))]
-        numeric = numerical.quick(self.value, self.theta, directions, STEPS[0])
-        terms = [float(np.sum(g * u).real) for g, u in zip(auto, directions, strict=True)]
-        return abs(numeric - sum(terms)) <= AGREE * max(map(abs, terms), default=0.0)
+    def rule_all(self, auto: Sequence[np.ndarray], hand: Sequence[np.ndarray]) -> Ruling | None:
+        """The ruling "agrees" from one direction through all leaves (leaf −1), or None."""
+        u = [self._direction(k)[k] for k in range(len(self.theta))]
+        numeric = numerical.quick(self.value, self.theta, u, STEPS[0])
+        terms, by_hand = (
+            [float(np.sum(g * v).real) for g, v in zip(gradient, u, strict=True)]
+            for gradient in (auto, hand)
+        )
+        scale = max(max(map(abs, terms), default=0.0), 1e-300)
+        difference = abs(numeric - sum(terms)) / scale
+        numbers = difference, numeric, sum(terms), sum(by_hand)
+        return Ruling(-1, "agrees", *numbers) if difference <= AGREE else None
 
     def _quick(self, k: int, auto: np.ndarray, hand: np.ndarray, tree: float) -> Ruling | None:
         """The ruling "agrees" from a third fewer evaluations, or None."""

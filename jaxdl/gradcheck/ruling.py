@@ -22,7 +22,10 @@ def referee(run: Run) -> None:
     rulings = []
     for i, point in enumerate(run.compared[:2]):
         judge = Referee(shadow, point.theta, point.data, settings.seed + i)
-        if i and judge.all_agree(point.auto):  # leaf by leaf was asked at the given point
+        # Leaf by leaf is asked at the given point; elsewhere only if something is wrong.
+        together = judge.rule_all(point.auto, point.here.hand) if i else None
+        if together is not None:
+            rulings.append(together)
             continue
         for k in _selected(len(point.theta)):
             ruling = judge.rule(k, point.auto, point.here.hand)
@@ -98,11 +101,10 @@ def _sentence(rulings: list[Ruling]) -> str:
     good = [r.difference for r in rulings if r.word in ("agrees", "frozen")]
     kinks = sum(r.word == "kink" for r in rulings)
     bad = sum(r.word == "disagrees" for r in rulings)
-    parts = (
-        [f"agrees with finite differences to {max(good):.0e} ({len(good)} directions)"]
-        if good
-        else []
-    )
+    parts = []
+    if good:
+        count = "1 direction" if len(good) == 1 else f"{len(good)} directions"
+        parts.append(f"agrees with finite differences to {max(good):.0e} ({count})")
     parts += [f"{kinks} on a kink"] if kinks else []
     parts += [f"disagrees in {bad} of {len(rulings)}"] if bad else []
     return ", ".join(parts)

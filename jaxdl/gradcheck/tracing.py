@@ -37,6 +37,7 @@ def scope(*, x64: bool = True, standard: bool = False) -> Iterator[None]:
     """float64 (and, on request, standard promotion), inside this block and thread only."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.debug_nans(False))
+        stack.enter_context(np.errstate(all="ignore"))  # what is not finite is reported
         if x64:
             stack.enter_context(jax.enable_x64(True))
         if standard:
