@@ -23,7 +23,7 @@ from jaxdl.train import loop
 from jaxdl.train.fit import Result, hashable, prepare
 from jaxdl.types import Array, Key, Params
 
-SEGMENT_SECONDS = 0.25
+SEGMENT_SECONDS = 0.4
 
 
 class Progress(NamedTuple):
@@ -149,7 +149,8 @@ class _Driver(NamedTuple):
     def _over(self, state):
         if int(state.diverged_at) != loop.NEVER:
             return "diverged"
-        if bool(loop.stopped(self.plan, state)):
+        # In Python, as JAX would start a small program for each comparison.
+        if self.plan.patience is not None and int(state.stale) >= self.plan.patience:
             return "patience"
         return "finished" if int(state.epoch) >= self.epochs else ""
 
