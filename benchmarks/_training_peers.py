@@ -51,8 +51,9 @@ def scikit_learn(sizes, x, y, batch: int, epochs: int) -> Callable[[], object]:
 
     def train():
         model = MLPClassifier(
-            sizes[1:-1], batch_size=batch, max_iter=epochs, tol=0.0, n_iter_no_change=epochs,
-            alpha=0.0,
+            sizes[1:-1],
+            batch_size=batch,  # pyright: ignore[reportArgumentType]
+            max_iter=epochs, tol=0.0, n_iter_no_change=epochs, alpha=0.0,
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it has not converged is meant
