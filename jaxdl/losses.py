@@ -418,7 +418,7 @@ def objective(
     theirs.
     """
     value = get(loss).value
-    apply = _apply_function(model)
+    apply = apply_function(model)
     check_strength("l2", l2)
     check_strength("l1", l1)
 
@@ -435,7 +435,12 @@ def objective(
     return cost
 
 
-def _apply_function(model: Any) -> Callable[..., Any]:
+def apply_function(model: Any) -> Callable[..., Any]:
+    """apply(params, x, key) → outputs of a Layer, or the function itself.
+
+    Raises:
+        TypeError: for anything else.
+    """
     forward = getattr(model, "forward", None)
     if forward is not None:
         return lambda params, x, key: forward(params, x, key)[0]

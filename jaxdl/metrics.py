@@ -5,14 +5,29 @@
 count examples, 0 leaving one out; padding and masks use it.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import errors
+from jaxdl.losses import apply_function
 from jaxdl.types import Array
+
+
+def of(model: Any, metric: Callable[..., Array]) -> Callable[..., Array]:
+    """The metric of (outputs, y) as one of (params, x, y), as `train.fit` takes them.
+
+        train.fit(..., metrics={"accuracy": metrics.of(model, metrics.accuracy)})
+
+    Args:
+        model: a Layer, or a function apply(params, x, key) → outputs; it gets no key (no dropout).
+        metric: a jittable function of (outputs, y).
+    """
+    apply = apply_function(model)
+    return lambda params, x, y: metric(apply(params, x, None), y)
 
 
 def accuracy(outputs, y, weights=None) -> Array:

@@ -43,8 +43,8 @@ def check(
     """
     x, y = _numbers(x, "features", name), _numbers(y, "targets", name)
     _check_lengths(x, y, name)
-    if y.ndim == 1 and y.dtype.kind in "iu":  # before int32 could wrap what is far outside
-        check_labels(y, n_classes or np.iinfo(np.int32).max)
+    if y.ndim == 1 and y.dtype.kind in "iu":
+        _check_fits_int32(y, name)
     y = y.astype(np.int32 if y.ndim == 1 else np.float32) if y.dtype.kind in "iub" else y
     x = x.astype(np.float32) if x.dtype.kind in "iub" else x
     check_batch_size(len(x), batch_size)
@@ -96,6 +96,17 @@ def check_labels(y, n_classes: int) -> None:
             f"row {outside[0]} (labels range from {y.min()} to {y.max()}). Number the classes "
             f"from 0, or give the model {max(int(y.max()) + 1, 2)} outputs."
         )
+
+
+def _check_fits_int32(y, name: str) -> None:
+    """Labels that int32 would wrap into other classes."""
+    limits = np.iinfo(np.int32)
+    if isinstance(y, Tracer) or limits.min <= np.min(y) and np.max(y) <= limits.max:
+        return
+    raise ValueError(
+        f"Expected class indices in the targets of {name}, got values from {np.min(y)} to "
+        f"{np.max(y)}. Number the classes from 0; for regression use data.column(y)."
+    )
 
 
 def _numbers(a, role: str, name: str):

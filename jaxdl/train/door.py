@@ -64,7 +64,14 @@ def class_weights(weights: Any, y: Array) -> Array | None:
     """
     if weights is None:
         return None
+    if isinstance(weights, (str, Mapping)):
+        raise ValueError(
+            "class_weights must be one positive number for each class from 0 on, as an array of "
+            f"shape (K,), got {weights!r}."
+        )
     weights = jnp.asarray(weights)
+    if jnp.issubdtype(weights.dtype, jnp.integer):
+        weights = weights.astype(jnp.result_type(float))
     if weights.ndim != 1 or not jnp.issubdtype(weights.dtype, jnp.floating):
         raise ValueError(
             "class_weights must be one positive float for each class, shape (K,), got "
@@ -161,6 +168,11 @@ def check_objective(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
     Raises:
         ValueError: if the cost is no scalar, and whatever the objective itself refuses.
     """
+    if not callable(plan.objective):
+        raise TypeError(
+            "objective must be a function of (params, x, y, key, weights), as "
+            f"losses.objective(model, loss) makes it, got {_describe(plan.objective)}."
+        )
     for cost, x, y in (
         (plan.objective, arrays.x, arrays.y),
         *([(plan.dev_objective, *arrays.dev)] if arrays.dev else []),
@@ -170,6 +182,52 @@ def check_objective(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
             raise ValueError(
                 "the objective must return one real number, the cost of the batch, got "
                 f"{_describe(out)}: take the mean over the examples, as losses.objective does."
+            )
+
+
+def check_value_and_grad(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
+    """Runs the given gradient on shapes alone; it must return (cost, tree like the parameters).
+
+    Raises:
+        ValueError: quoting what it returns instead.
+    """
+    value_and_grad = plan.value_and_grad
+    if value_and_grad is None:
+        return
+    weights = jax.ShapeDtypeStruct(arrays.x.shape[:1], jnp.result_type(float))
+    out = jax.eval_shape(
+        lambda p, x, k, w: value_and_grad(p, x, arrays.y, k, w), params, arrays.x, key, weights
+    )
+    like = jax.eval_shape(lambda p: p, params)
+    pair = isinstance(out, tuple) and len(out) == 2 and getattr(out[0], "shape", None) == ()
+    if not pair or jax.tree.structure(out[1]) != jax.tree.structure(like):
+        raise ValueError(
+            "value_and_grad must return (cost, gradients), the gradients in a tree like the "
+            f"parameters {jax.tree.structure(like)}, got {jax.tree.structure(out)}. "
+            "backprop.value_and_grad and jax.value_and_grad make such functions."
+        )
+
+
+def check_metrics_run(plan: Plan, arrays: Data, params: Params) -> None:
+    """Runs every metric on shapes alone; each must give one number from (params, x, y).
+
+    Raises:
+        ValueError: naming the metric, and what it raised or returned.
+    """
+    advice = "A metric of (outputs, y) is used as metrics.of(model, metric)."
+    x, y = arrays.dev or (arrays.x, arrays.y)
+    for name, metric in plan.metrics:
+        try:
+            out = jax.eval_shape(lambda p, x, f=metric: f(p, x, y), params, x)
+        except Exception as error:  # whatever a metric raises, the caller needs to know which one
+            said = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise ValueError(
+                f"metric {name!r} cannot be evaluated on (params, x, y) in a compiled loop: {said} "
+                + advice
+            ) from error
+        if getattr(out, "shape", None) != ():
+            raise ValueError(
+                f"metric {name!r} must return one number, got {_describe(out)}. {advice}"
             )
 
 

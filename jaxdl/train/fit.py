@@ -21,7 +21,8 @@ class Result(NamedTuple):
         opt_state: the optimizer's state, for training on.
         history: arrays with one value per epoch: `cost`, the metrics, `dev_cost`, `dev_*`.
         best: parameters, epoch (from 0) and value of the best epoch; None when none is watched.
-        diverged_at: step (from 0) of the first non-finite cost; −1 if there was none.
+        diverged_at: step (from 0) of the first non-finite cost, or the last step of the epoch
+            that left a parameter non-finite; −1 if there was none.
         epochs: how many epochs were run: fewer than asked for if the run stopped early.
     """
 
@@ -79,7 +80,8 @@ def fit(
             `backprop.value_and_grad(model, loss)`; default `jax.value_and_grad(objective)`.
         dev: `(x, y)` to evaluate on after every epoch.
         dev_objective: the cost reported as `dev_cost`; default `objective`, penalties included.
-        metrics: name → function of `(params, x, y)` giving a scalar; on `dev` as `dev_<name>`.
+        metrics: name → function of `(params, x, y)` giving a scalar (`metrics.of` makes one);
+            on `dev` as `dev_<name>`.
         train_metrics: take the metrics on the training data too, which costs a forward pass
             over all of it in every epoch.
         class_weights: `(K,)`, multiplies the weight of each example by that of its class.
@@ -100,7 +102,7 @@ def fit(
         ValueError: for shapes and values out of range, naming the argument and both values.
         TypeError: for dtypes, a key that is none, an optimizer that was not called.
 
-    Source: notes, "Mini-batch gradient descent" and "Early stopping".
+    Source: notes, "Mini-batch gradient descent" and "Other regularization methods".
     """
     plan, arrays, params = prepare(
         objective,
@@ -169,6 +171,8 @@ def prepare(
     )
     door.check_plan(plan, arrays, epochs)
     door.check_objective(plan, arrays, params, key)
+    door.check_value_and_grad(plan, arrays, params, key)
+    door.check_metrics_run(plan, arrays, params)
     return plan, arrays, params
 
 

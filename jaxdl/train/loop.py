@@ -6,6 +6,7 @@ sees the same batches and the same dropout masks as one that was never interrupt
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -234,7 +235,12 @@ def _evaluation(plan, data, params):
 
 
 def _note_divergence(state, costs):
+    broken = functools.reduce(
+        jnp.logical_or, [~jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]
+    )
+    # An update that breaks the parameters after the last cost shows in no cost of this epoch.
     bad = ~jnp.isfinite(costs)
+    bad = bad.at[-1].set(bad[-1] | broken)
     first = state.epoch * costs.shape[0] + jnp.argmax(bad).astype(jnp.int32)
     new = jnp.any(bad) & (state.diverged_at == NEVER)
     return state._replace(diverged_at=jnp.where(new, first, state.diverged_at))

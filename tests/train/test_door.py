@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl import optim, train
+from jaxdl import metrics, optim, train
 from tests.train.problems import accuracy, classes, network
 
 X, Y = classes()
@@ -22,9 +22,9 @@ CASES = {
     "label K": ({"data": (X, Y + 1)}, ValueError, r"\[0, 4\).*1 to 4"),
     "label -1": ({"data": (X, Y - 1)}, ValueError, r"\[0, 4\).*-1 to 2"),
     "label shape": ({"data": (X, Y[:, None])}, ValueError, r"\(10, 1\)"),
-    "features": ({"data": (X[:, :2], Y)}, Exception, r"\(10, 2\)|2"),
+    "features": ({"data": (X[:, :2], Y)}, ValueError, r"x must have shape \(m, 3\); got \(10, 2\)"),
     "dev labels": ({"dev": (X, Y + 1)}, ValueError, r"\[0, 4\)"),
-    "dev nan": ({"dev": (HOLED, Y)}, ValueError, "dev data.*row 4|row 4"),
+    "dev nan": ({"dev": (HOLED, Y)}, ValueError, "the dev data.*row 4"),
     "batch 11": ({"batch_size": 11}, ValueError, "10 examples, got 11"),
     "batch 0": ({"batch_size": 0}, ValueError, "at least 1, got 0"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1, got 0"),
@@ -42,6 +42,24 @@ CASES = {
         ValueError,
         "Did you mean 'dev_accuracy'",
     ),
+    "layer": ({"objective": MODEL}, TypeError, r"losses\.objective\(model, loss\)"),
+    "metric of outputs": (
+        {"metrics": {"accuracy": metrics.accuracy}},
+        ValueError,
+        r"'accuracy' cannot be.*metrics\.of\(model, metric\)",
+    ),
+    "metric that is no number": (
+        {"metrics": {"outputs": lambda p, x, y: x}},
+        ValueError,
+        "'outputs' must return one number",
+    ),
+    "metric that needs arrays": (
+        {"metrics": {"auc": metrics.of(MODEL, metrics.auc)}},
+        ValueError,
+        "'auc' cannot be.*after the compiled loop",
+    ),
+    "gradient": ({"value_and_grad": OBJECTIVE}, ValueError, "must return .cost, gradients."),
+    "weights by name": ({"class_weights": "balanced"}, ValueError, "'balanced'"),
     "patience": ({"patience": 3}, ValueError, "something to watch"),
     "weights": ({"class_weights": [1.0, 0.0, 1.0, 1.0]}, ValueError, "positive"),
     "weights missing": ({"class_weights": [1.0, 2.0]}, ValueError, "2 entries.*0 to 3"),

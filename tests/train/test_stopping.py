@@ -78,3 +78,15 @@ def test_the_step_of_the_first_non_finite_cost_is_recorded(bad, patience):
     )  # fmt: skip
     assert int(result.diverged_at) == 7
     assert int(result.epochs) == (5 if patience is None else 3)
+
+
+def test_parameters_broken_by_the_very_last_update_are_seen():
+    # t₀ = 0 costs 0; the only update, −1e30 · 1e30, is no float32.
+    def objective(params, x, y, key=None, weights=None):
+        return 1e30 * params["t"] + 0.0 * jnp.sum(x)
+
+    result = train.fit(
+        objective, {"t": jnp.float32(0)}, optim.sgd(1e30), classes(), epochs=1, key=KEY
+    )
+    assert np.isfinite(result.history["cost"]).all() and not np.isfinite(result.params["t"])
+    assert int(result.diverged_at) == 0
