@@ -266,6 +266,16 @@ def guessed(case: Case, built: list[tuple[int, Variant]], goal: int):
     return None
 
 
+def is_silent(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
+    """Is nothing wrong at this point, and nothing changed by the hypothesis?
+
+    A penalty on biases that are zero, say: such a point speaks neither for nor against.
+    """
+    if case.wrong() & goal:
+        return False
+    return not changed(case, shift(case.base, mutation_of(built, 0.0)))
+
+
 def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) -> Match | None:
     """Test a hypothesis at every point.
 
@@ -275,21 +285,25 @@ def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) 
         goal: leaves that must come out right.
         only: leaves that may change at all.
     """
-    cs, mutations, worst, moved = [], [], 0.0, 0
+    cs, sizes, mutations, worst, moved = [], [], [], 0.0, 0
     for case in cases:
         built = hypothesis.build(case)
+        if case is not cases[0] and is_silent(case, built, goal):
+            mutations.append({})
+            continue
         found = test_here(case, built, goal)
         if found is None or changed(case, found[2]) & ~only:
             return None
         c, mutation, change = found
         cs.append(c)
+        sizes.append(case.size)
         mutations.append(mutation)
         worst = max(worst, residual(case, change, goal))
         moved |= changed(case, change)
     index, variant = hypothesis.build(cases[0])[0]
     name = Name(variant.words, variant.text, variant.cost)
     if variant.name is not None:
-        name = variant.name(cs, [case.size for case in cases])
+        name = variant.name(cs, sizes)
         if name is None:
             return None
     if moved == 0:

@@ -229,6 +229,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     algebraic = 0.6 if all(n.prim in ALGEBRAIC for n in region.nodes) else 0.0
 
     def variant(value, words, text, cost):
+        if not np.any(value):
+            return None  # a dropped path, which has a name of its own
         cost += algebraic
         value = np.broadcast_to(value, np.shape(z))
         return Variant(
@@ -264,7 +266,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     if kinked:
         found.update(_masks(case, node, region, z, d, at))
     found.update(_elsewhere(case, node, region, d, at))
-    return found
+    return {key: v for key, v in found.items() if v is not None}
 
 
 def _branches(case: Case, region: Region, z, variant) -> dict:

@@ -75,6 +75,8 @@ def flat(case: Case, change: dict, goal: int) -> np.ndarray:
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Subset]:
     """Axes that a way back to a leaf sums over, and the axis of examples of whole nodes."""
     tape, goal = case.tape, case.wrong()
+    if not goal:
+        return
     for key, members in tape.groups.items():
         node = tape.nodes[members[0]]
         if len(members) > 1 or not tape.is_active(node.index) or node.opaque is not None:

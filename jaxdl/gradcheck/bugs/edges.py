@@ -5,6 +5,8 @@ h = g + (c − 1) · (what comes through the edge). Edges in a row, with nothing
 between, give the same gradient and are one site.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.activations import inside
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, structure
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
@@ -100,11 +103,11 @@ def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequenc
         given = rule(case, node, position, leaf, found, at)
         if given is not None:
             return given
+    branch = len(tape.users(node.ins[position])) > 1 and leaf is None
     if close(found.factor, -1.0):
-        return Name(("sign",), f"the sign is wrong{at}", 0.5)
+        return Name(("sign",), f"the sign is wrong{at}", 0.72 if branch else 0.5)
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
-    branch = len(tape.users(node.ins[position])) > 1 and leaf is None
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
     return Name(("scale",), text + inside, cost)
 
@@ -209,20 +212,17 @@ def _bias(case, node, position, leaf, found, at) -> Name | None:
 
 def repetition(tape: Tape, leaf: int) -> list[int]:
     """Sizes (and their products) of the axes along which a bias is repeated."""
-    var, sizes = tape.inputs[leaf], []
-    users = tape.users(var)
+    users, sizes = tape.users(tape.inputs[leaf]), []
     while users:
         node = tape.nodes[users[0][0]]
         if len(tape.moving(node)) > 1:
             break
         if node.prim == "broadcast_in_dim":
-            grown = np.size(tape.values[node.outs[0]]) // max(np.size(tape.values[node.ins[0]]), 1)
-            sizes += [n for n in tape.shape(node.outs[0]) if n > 1] + [grown]
+            axes = broadcast_axes(node.params, tape.shape(node.ins[0]))
+            sizes += [tape.shape(node.outs[0])[axis] for axis in axes]
         users = tape.users(node.outs[0])
-    shape = np.shape(tape.values[tape.inputs[leaf]])
-    sizes = [n for n in sizes if n > 1]
-    products = {a * b for a in sizes for b in sizes if a != b}
-    return sorted({*sizes, *products} - set(shape[:0]))
+    groups = [g for k in range(1, len(sizes) + 1) for g in itertools.combinations(sizes, k)]
+    return sorted({math.prod(group) for group in groups} - {1})
 
 
 def _zero(case, node, position, leaf, found, at) -> Name | None:
@@ -231,8 +231,9 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     tape = case.tape
     if leaf is not None:
         if uses(tape, leaf) > 1 and node.index >= len(tape.raw):
-            text = f"one use of a shared leaf is left out{at}"
-            return Name(("shared_weight_missed", "path_dropped"), text, 0.7)
+            text = f"one use of the leaf is left out{at}"
+            words = ("shared_weight_missed", "path_dropped")
+            return Name(words if is_shared(tape, leaf) else words[::-1], text, 0.5)
         exact = not np.any(case.hand[leaf])
         return Name(
             ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
@@ -241,7 +242,32 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         words = ("activation_derivative_wrong", "path_dropped")
         return Name(words, f"one term of the derivative is left out{at}", 0.65)
     text = f"what comes back through this edge is left out{at}"
-    return Name(("path_dropped",), text, 0.7)
+    if carries(tape, node, position):
+        return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
+    return Name(("path_dropped",), text, 0.5)
+
+
+def is_shared(tape: Tape, leaf: int) -> bool:
+    """Are all uses of the leaf products or look-ups, as of a weight that layers share?"""
+    stack, found = [tape.inputs[leaf]], True
+    while stack:
+        for index, _ in tape.users(stack.pop()):
+            node = tape.nodes[index]
+            if index in structure(tape).penalties:
+                continue
+            if node.prim in PLUMBING:
+                stack.append(node.outs[0])
+            else:
+                found &= node.prim in ("dot_general", "conv_general_dilated", "gather")
+    return found
+
+
+def carries(tape: Tape, node: Node, position: int) -> bool:
+    """Does this edge hand the state of a loop on from one turn to the next?"""
+    made, count = tape.maker(node.ins[position]), len(tape.lines[tape.line(node)])
+    if made is None or count < 2 or len(tape.lines[tape.line(made)]) != count:
+        return False
+    return tape.turn[made.index] == tape.turn[node.index] - 1
 
 
 def uses(tape: Tape, leaf: int) -> int:

@@ -15,6 +15,23 @@ from jaxdl.gradcheck.search import Case, Variant
 MAKERS = ("dot_general", "add", "conv_general_dilated", "reshape", "squeeze", "add_any", "index")
 
 
+def transposed(case: Case, node: Node) -> dict:
+    """The gradient of a square matrix comes back transposed."""
+    tape, out = case.tape, node.outs[0]
+    shape = tape.shape(out)
+    if not tape.is_active(node.index) or node.opaque is not None or node.index < len(tape.raw):
+        return {}
+    if len(shape) < 2 or shape[-1] != shape[-2] or shape[-1] < 2:
+        return {}
+
+    def rule(sweep, node, ct):
+        back = by_position(sweep.tape, node, np.swapaxes(ct, -1, -2))
+        return [(node.ins[p], c) for p, c in back]
+
+    text = f"the gradient of a square matrix is transposed at {line(node)}"
+    return {"T": Variant(lambda c: rule, tape.leaves[out], ("transpose",), text, 0.6)}
+
+
 def family(case: Case, node: Node) -> dict:
     """The incoming gradient of a pre-activation times a derivative that does not belong there."""
     tape = case.tape

@@ -7,15 +7,17 @@ two ways back is replaced by every other array of the same shape, or by its tran
 import numpy as np
 
 from jaxdl.gradcheck.bugs.activations import ALGEBRAIC, is_elementwise, is_linear
-from jaxdl.gradcheck.replay.addresses import variables
+from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
-from jaxdl.gradcheck.replay.structure import leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.structure import bits, leaf_source, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 """What a gradient taken one step too late leaves out; such a slip is likely."""
+
+CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
 
 PRODUCTS = ("dot_general", "conv_general_dilated", "mul", "div")
 
@@ -73,7 +75,7 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
                 substituted(np.transpose(other, order)), reach, ("transpose",),
                 f"an operand is used without its transpose (or with one too many){at}", 0.4,
             )  # fmt: skip
-    for address, var in variables(tape, node, np.shape(other)):
+    for address, var, order in arranged(tape, node, np.shape(other)):
         if var == node.ins[q] or not np.any(tape.values[var]):
             continue
         words = ("stale_operand",)
@@ -84,7 +86,7 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         else:
             text = f"the array {made(tape, var)} is used in place of an operand{at}"
         found["operand", p, address] = Variant(
-            substituted(tape.values[var]), reach, words, text, 0.7
+            substituted(np.transpose(tape.values[var], order)), reach, words, text, 0.7
         )
     return found
 
@@ -115,12 +117,21 @@ def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:
     tape, found = case.tape, {}
     out = node.outs[0]
     at = f" at {line(node)}" if line(node) else ""
-    for address, var in variables(tape, node, tape.shape(out)):
+    for order in square_transposes(tape.shape(out)) if node.prim == "dot_general" else ():
+        found["cotangent transposed", p, order] = Variant(
+            lambda c, order=order: replaced(
+                node, p, ct_of=lambda sweep: np.transpose(sweep.ct(out), order)
+            ),
+            reach, ("transpose",), f"the incoming gradient is transposed{at}", 0.5,
+        )  # fmt: skip
+    for address, var, order in arranged(tape, node, tape.shape(out)):
         if not tape.active[var] or var <= out or var == out:
             continue
         words, text = between(tape, out, var)
         found["cotangent", p, address] = Variant(
-            lambda c, var=var: replaced(node, p, ct_of=lambda sweep: sweep.ct(var)),
+            lambda c, var=var, order=order: replaced(
+                node, p, ct_of=lambda sweep: np.transpose(sweep.ct(var), order)
+            ),
             reach, words, text + at, 0.55 if words[0] in SKIPPED else 0.85,
         )  # fmt: skip
     return found
@@ -152,4 +163,18 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
                 "path_dropped",
                 "stale_operand",
             ), "the gradient behind a constant factor is used"
+    if skips_activation(tape, out, var):
+        words = ("activation_derivative_missing", "stale_operand")
+        return words, "the gradient behind the activation is used, without its derivative"
     return ("stale_operand",), "the gradient of another array is used in a product"
+
+
+def skips_activation(tape: Tape, out: int, var: int) -> bool:
+    """Is there a nonlinearity but no further product between two arrays?"""
+    first, last = tape.producer[out], tape.producer[var]
+    if first is None or last is None or not tape.above[last] >> first & 1:
+        return False
+    before = bits(tape.above[last] | 1 << last)
+    between = [tape.nodes[k] for k in before if k > first and tape.above[k] >> first & 1]
+    prims = {node.prim for node in between}
+    return bool(prims & CURVED) and not prims & {"dot_general", "conv_general_dilated"}

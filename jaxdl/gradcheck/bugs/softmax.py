@@ -90,7 +90,7 @@ def _forms(p: np.ndarray, axis: int) -> Forms:
     text = "the softmax gradient is "
     forms: Forms = {
         "diagonal": (DIAGONAL, text + "the diagonal p(1 − p) · ct", lambda ct: ct * p * (1 - p)),
-        "no sum": ((*DIAGONAL, "path_dropped"), text + "p · ct", lambda ct: ct * p),
+        "no sum": (("path_dropped", *DIAGONAL), text + "p · ct", lambda ct: ct * p),
         "identity": (("activation_derivative_missing",), text + "ct", lambda ct: ct),
         "sum without p": (
             (*DIAGONAL, *wrong), text + "p · (ct − Σ ct)", lambda ct: p * (ct - total(ct)),

@@ -7,6 +7,7 @@ over. Across the repetitions of a line (an unrolled loop), an edge is cut in som
 import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
+from jaxdl.gradcheck.replay.addresses import loops
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import broadcast_axes
@@ -95,6 +96,9 @@ def summed_axes(tape: Tape, node: Node, position: int) -> list[int]:
             for a in broadcast_axes(node.params, tape.shape(var))
             if tape.shape(node.outs[0])[a] > 1
         ]
+    if node.prim == "gather" and position == 0:
+        windows = node.params["dimension_numbers"].offset_dims
+        return [i for i in range(len(tape.shape(node.outs[0]))) if i not in windows]
     if node.prim == "conv_general_dilated" and position == 1:
         spec = node.params["dimension_numbers"].out_spec
         return [spec[0]]
@@ -163,8 +167,22 @@ def _loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[s
     if len(members) == case.size and not is_nested(tape, members):
         return ("examples_dropped", "shared_weight_missed"), "examples"
     if leaf_source(tape, node.ins[position]) is not None:
+        if not is_in_time(tape, len(members)):
+            return ("shared_weight_missed", "timesteps_truncated", "path_dropped"), "uses"
         return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "time steps"
     return ("timesteps_truncated", "path_dropped"), "time steps"
+
+
+def is_in_time(tape: Tape, count: int) -> bool:
+    """Does a loop of this many turns read other data at every turn?"""
+    for members in loops(tape).get(count, {}).values():
+        nodes = [tape.nodes[i] for i in members]
+        for p in range(len(nodes[0].ins)) if tape.is_active(members[-1]) else ():
+            given = [n.ins[p] for n in nodes]
+            fixed = all(tape.data[v] and not tape.active[v] for v in given)
+            if fixed and len(set(given)) == count:
+                return True
+    return False
 
 
 def is_nested(tape: Tape, members: list[int]) -> bool:

@@ -4,6 +4,7 @@ A variable made by a line that runs once is named by that line. One made by a li
 often as the node's own (time steps, examples) is named by the line and a distance in time.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +21,20 @@ def variables(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[
         if found is not None:
             yield found, var
     yield from carried(tape, node, shape)
+
+
+def arranged(
+    tape: Tape, node: Node, shape: tuple[int, ...]
+) -> Iterator[tuple[Address, int, tuple]]:
+    """(address, variable, order of axes) of values that have this shape once transposed."""
+    for found, var in variables(tape, node, shape):
+        yield found, var, tuple(range(len(shape)))
+    if len(shape) in (2, 3):
+        for order in itertools.permutations(range(len(shape))):
+            other = tuple(shape[order.index(i)] for i in range(len(shape)))
+            if other != shape:
+                for found, var in variables(tape, node, other):
+                    yield (*found, order), var, order
 
 
 def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Address, int]]:

@@ -110,6 +110,8 @@ def shift(base: Sweep, mutation: Mutation, leaves: int = -1) -> dict[int, np.nda
 
     Leaves that do not change are absent, and so are those outside the bit mask `leaves`.
     """
+    if not mutation:
+        return {}
     tape, delta = base.tape, {}
     view = _View(base, delta)
     rules = {**base.mutation, **mutation}

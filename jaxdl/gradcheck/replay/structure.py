@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdl.gradcheck.replay.backward import add_to, by_position, cotangent
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
@@ -70,15 +71,37 @@ def _terms(tape: Tape) -> tuple[frozenset[int], tuple[int, ...]]:
         else:
             terms.append(var)
     data = [v for v in terms if tape.data[v]]
-    free = [v for v in terms if not tape.data[v]]
+    free = [v for v in terms if not tape.data[v] and is_penalty(tape, v)]
+    data += [v for v in terms if not tape.data[v] and v not in free]
     if not data or not free:
         return frozenset(), tuple(terms)
     serving = ancestors(tape, free) - ancestors(tape, data)
     # On the way from the terms to the loss, a node belongs to penalties if all below it does.
+    penal = set(free)
     for index in sorted(path):
-        if not any(tape.data[v] for v in path[index]):
+        if path[index] and penal.issuperset(path[index]):
             serving.add(index)
+            penal |= set(tape.nodes[index].outs)
     return frozenset(serving), tuple(terms)
+
+
+def is_penalty(tape: Tape, term: int) -> bool:
+    """Is the gradient of this term, on every leaf, made of θ and sign(θ) alone?"""
+    cts = {term: np.ones(tape.shape(term))}
+    made = tape.producer[term]
+    for index in range(-1 if made is None else made, -1, -1):
+        node = tape.nodes[index]
+        ct = cotangent(tape, node, cts)
+        if ct is not None:
+            for p, c in by_position(tape, node, ct):
+                add_to(cts, node.ins[p], c)
+    return all(_shrinks(tape.values[v], cts[v]) for v in tape.raw if v in cts)
+
+
+def _shrinks(theta, slope) -> bool:
+    columns = np.stack([np.ravel(theta), np.sign(np.ravel(theta))], axis=1)
+    fit = columns @ np.linalg.lstsq(columns, np.ravel(slope), rcond=None)[0]
+    return bool(np.allclose(fit, np.ravel(slope), rtol=1e-8, atol=1e-8 * np.max(np.abs(slope))))
 
 
 def scales(tape: Tape, node: Node) -> bool:

@@ -6,11 +6,12 @@ caller's code, then its position inside inlined bodies): nodes of one `where` ar
 one line, such as the time steps of a recurrent network or a loop over examples.
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -286,16 +287,22 @@ def _host(x):
 def lines_of(eqn) -> Hashable:
     """The caller's lines that led to an equation, and the places inside a library function.
 
-    The former are (file, line, position in the bytecode), outermost first.
+    The former are (file, line, columns), outermost first.
     """
     traceback = eqn.source_info.traceback
     if traceback is None:
         return ((), ())
-    pairs = [*zip(traceback.frames, traceback.raw_frames()[1], strict=True)]
-    frames = [(f, at) for f, at in pairs if not f.file_name.startswith(_LIBRARIES)]
-    inside = [(f.line_num, at) for f, at in pairs if f.file_name.startswith(_FUNCTIONS)]
-    own = tuple((f.file_name, f.line_num, at) for f, at in reversed(frames))
-    return (own, tuple(inside))
+    places = [place_of(*frame) for frame in zip(*traceback.raw_frames(), strict=True)]
+    own = [place for place in reversed(places) if not place[0].startswith(_LIBRARIES)]
+    inside = [place[1:] for place in places if place[0].startswith(_FUNCTIONS)]
+    return (tuple(own), tuple(inside))
+
+
+@lru_cache(maxsize=8192)
+def place_of(code, instruction: int) -> tuple[str, int, tuple]:
+    """(file, line, columns) of an instruction: the interpreter may shift it within a call."""
+    line, _, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None))
+    return code.co_filename, line or 0, (start, end)
 
 
 def _inner(params) -> Any:
