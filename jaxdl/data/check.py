@@ -101,7 +101,7 @@ def check_labels(y, n_classes: int) -> None:
 def _check_fits_int32(y, name: str) -> None:
     """Labels that int32 would wrap into other classes."""
     limits = np.iinfo(np.int32)
-    if isinstance(y, Tracer) or limits.min <= np.min(y) and np.max(y) <= limits.max:
+    if isinstance(y, Tracer) or (limits.min <= np.min(y) and np.max(y) <= limits.max):
         return
     raise ValueError(
         f"Expected class indices in the targets of {name}, got values from {np.min(y)} to "

@@ -179,7 +179,7 @@ def bundle() -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        bundle = vl_convert.javascriptbundle()  # pyright: ignore[reportCallIssue]
-        partial.write_text(bundle)
+        made = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
+        partial.write_text(made)
         os.replace(partial, path)
     return path.read_text().replace("</script", "<\\/script")

@@ -8,7 +8,7 @@ import pytest
 
 import experiments
 from jaxdl import lab
-from jaxdl.lab import record, runner
+from jaxdl.lab import page, record, runner
 
 KEYS = {
     "claim", "title", "quote", "section", "quantifier", "gamma", "estimate", "n_problems",
@@ -131,3 +131,14 @@ def test_the_list_names_every_experiment(capsys):
     assert lab.main_of_package(experiments, ["--list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in runner.names(experiments))
+
+
+def test_the_javascript_is_made_once_and_kept(tmp_path, monkeypatch):
+    import pooch
+
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
+    made = page.bundle()
+    assert "vegaEmbed" in made and "</script" not in made
+    (kept,) = (tmp_path / "jaxdl").iterdir()
+    kept.write_text("kept")
+    assert page.bundle() == "kept"
