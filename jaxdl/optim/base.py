@@ -169,6 +169,8 @@ def apply_updates(params: Params, updates: PyTree) -> Params:
 
     def add(p, u):
         p, u = jnp.asarray(p), jnp.asarray(u)
+        if p.dtype == u.dtype:
+            return p + u
         dtype = wider(p.dtype, u.dtype)
         return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
 

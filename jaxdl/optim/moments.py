@@ -15,8 +15,10 @@ from jaxdl.optim.base import wider
 from jaxdl.types import Array, PyTree, Scalar
 
 
-def like(value: Scalar, leaf: Array) -> Array:
-    """A hyperparameter in the dtype of the leaf it is going to meet."""
+def like(value: Scalar, leaf: Array) -> Scalar:
+    """A hyperparameter in the dtype of the leaf it is going to meet; a Python number takes it."""
+    if type(value) in (float, int) and jnp.issubdtype(leaf.dtype, jnp.floating):
+        return value
     return jnp.asarray(value, leaf.dtype)
 
 
@@ -27,9 +29,15 @@ def map_leaves(f: Callable[..., Array], updates: PyTree, *accumulators: PyTree) 
     return jax.tree.map(f, updates, *accumulators)
 
 
+_WIDE = {jnp.dtype(name) for name in ("float32", "float64", "complex64", "complex128")}
+
+
 def working(*leaves: Array) -> tuple[Array, ...]:
     """The leaves in the precision to compute in: the widest among them, at least 32 bits."""
-    real = jnp.finfo(wider(*(leaf.dtype for leaf in leaves))).dtype
+    dtypes = {leaf.dtype for leaf in leaves}
+    if len(dtypes) == 1 and dtypes <= _WIDE:
+        return leaves
+    real = jnp.finfo(wider(*dtypes)).dtype
     if jnp.finfo(real).bits < 32:
         real = jnp.dtype(jnp.float32)
     complexes = wider(real, jnp.complex64)
@@ -96,4 +104,4 @@ def full_squares(params: PyTree, value: Scalar) -> PyTree:
 
 def cast_like(values: PyTree, target: PyTree) -> PyTree:
     """The values in the dtypes of the target's leaves."""
-    return jax.tree.map(lambda v, t: v.astype(t.dtype), values, target)
+    return jax.tree.map(lambda v, t: v if v.dtype == t.dtype else v.astype(t.dtype), values, target)
