@@ -15,6 +15,8 @@ def hodges_lehmann(differences, level: float = 0.95) -> Estimate:
     The limits are the order statistics of the n(n+1)/2 averages (dᵢ + dⱼ)/2, i ≤ j, at which
     Wilcoxon's signed-rank test turns: exact up to 50 differences, then the normal approximation
     (Hodges and Lehmann 1963). Infinite differences are ranked last; +inf and −inf average to 0.
+    The test takes the differences to be symmetric about the median of averages: for very skewed
+    ones (a squared exponential) 95 % intervals were seen to cover 92 to 94 %.
 
     Args:
         differences: (n,), one per problem, positive where the first arm is better.
