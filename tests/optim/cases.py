@@ -84,9 +84,6 @@ SCALE_BY_MUON = only_matrices(
 SHAPE = optax.scale(0.2 * 3**0.5)
 # Squares of gradients above 1e19 overflow in optax's float32 norm, and in the rest they vanish.
 SMALL = {"scales": (1.0, 1e-6)}
-# The update is a difference of weights: an ulp of them is many ulps of what is left.
-CANCELS = {"max_ulps": 1000}
-
 REFERENCES = [
     case("identity", optim.identity(), optax.identity()),
     case("scale", optim.scale(-0.3), optax.scale(-0.3)),
@@ -203,14 +200,12 @@ REFERENCES = [
         "lookahead",
         optim.lookahead(optim.adam(LR), 5, 0.4),
         paired_lookahead(optax.adam(LR), 5, 0.4),
-        **CANCELS,
     ),
     case(
         "lookahead",
         optim.lookahead(optim.adam(LR), 5, 0.4, reset_state=True),
         paired_lookahead(optax.adam(LR), 5, 0.4, True),
         id="reset",
-        **CANCELS,
     ),
     case("gradient_descent", optim.gradient_descent(LR), optax.scale_by_learning_rate(LR)),
     case("sgd", optim.sgd(LR), optax.sgd(LR)),
