@@ -35,7 +35,8 @@ from jaxdl.gradcheck.bugs import (
 from jaxdl.gradcheck.problem import Finding, Point, Problem
 from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
 from jaxdl.gradcheck.replay.structure import bits
-from jaxdl.gradcheck.replay.tape import Tape, trace
+from jaxdl.gradcheck.replay.tape import Tape
+from jaxdl.gradcheck.replay.trace import trace
 from jaxdl.gradcheck.search import Case, Families, Match, explains, search
 
 FAMILIES = Families(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxdl.gradcheck.replay.backward import sweep
-from jaxdl.gradcheck.replay.tape import trace
+from jaxdl.gradcheck.replay.trace import trace
 from tests.gradcheck.diagnosis import causes
 
 stop = jax.lax.stop_gradient

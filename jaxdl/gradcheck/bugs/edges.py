@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.activations import inside
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, structure
 from jaxdl.gradcheck.replay.tape import Node, Tape

@@ -5,9 +5,9 @@ The classic: a loss on logits gives a − y directly, and the sigmoid's a(1 − 
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.activations import regions
 from jaxdl.gradcheck.bugs.softmax import softmax
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.regions import regions
 from jaxdl.gradcheck.replay.structure import line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.activations import is_epsilon
 from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.regions import is_epsilon
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape

@@ -13,6 +13,9 @@ from jaxdl.gradcheck.search import Case, Variant
 SHIFTED = ("pad", "slice", "dynamic_slice", "dynamic_update_slice", "gather", "concatenate")
 
 
+SHIFT = ("padding_or_stride_shift",)
+
+
 def family(case: Case, node: Node) -> dict:
     """Variants at convolutions and at nodes that move windows of an array."""
     if not case.tape.is_active(node.index):
@@ -35,76 +38,116 @@ def shifted(x: np.ndarray, axis: int, step: int, wrap: bool) -> np.ndarray:
 
 
 def _convolution(case: Case, node: Node) -> dict:
-    tape, spec = case.tape, node.params["dimension_numbers"]
-    params = node.params
-    space_x, space_k = spec.lhs_spec[2:], spec.rhs_spec[2:]
-    space_y = spec.out_spec[2:]
-    at = f" at {line(node)}" if line(node) else ""
-    found: dict = {}
-
-    def variant(position, back, words, text, cost=0.6):
-        def rule(sweep, node, ct):
-            x, kernel = (sweep.tape.values[v] for v in node.ins)
-            sent = by_position(sweep.tape, node, ct)
-            return [(node.ins[p], back(ct, x, kernel) if p == position else c) for p, c in sent]
-
-        return Variant(lambda c: rule, tape.leaves[node.ins[position]], words, text + at, cost)
-
-    flips = [
-        axes for n in range(1, len(space_k) + 1) for axes in itertools.combinations(space_k, n)
-    ]
-    if 0 in tape.moving(node):
-        for axes in flips:
-            found["input flip", axes] = variant(
-                0, lambda ct, x, k, axes=axes: conv_back_input(params, ct, x, np.flip(k, axes)),
-                ("conv_flip",), "the kernel is not flipped on the way back to the input", 0.4,
-            )  # fmt: skip
-        o, i = spec.rhs_spec[:2]
-        kernel_shape = tape.shape(node.ins[1])
-        if kernel_shape[o] == kernel_shape[i] > 1:
-            found["input channels"] = variant(
-                0, lambda ct, x, k: conv_back_input(params, ct, x, np.swapaxes(k, o, i)),
-                ("transpose",), "the kernel's channels are not transposed on the way back", 0.5,
-            )  # fmt: skip
-        if len(space_k) == 2 and kernel_shape[space_k[0]] == kernel_shape[space_k[1]]:
-            found["input space"] = variant(
-                0, lambda ct, x, k: conv_back_input(params, ct, x, np.swapaxes(k, *space_k)),
-                ("transpose", "conv_flip"), "the kernel is transposed on the way back", 0.5,
-            )  # fmt: skip
-    if 1 in tape.moving(node):
-        for axes in flips:
-            found["kernel flip", axes] = variant(
-                1, lambda ct, x, k, axes=axes: np.flip(conv_back_kernel(params, ct, x, k), axes),
-                ("conv_flip",), "the kernel's gradient is flipped", 0.4,
-            )  # fmt: skip
-    moves = [m for m in itertools.product((-1, 0, 1), repeat=len(space_x)) if any(m)]
-    for move, wrap in itertools.product(moves, (False, True)):
-        words = ("padding_or_stride_shift",)
-        if 0 in tape.moving(node):
-            found["input shift", move, wrap] = variant(
-                0, lambda ct, x, k, move=move, wrap=wrap: _moved(
-                    conv_back_input(params, ct, x, k), space_x, move, wrap),
-                words, f"the input's gradient is shifted by {move}",
-            )  # fmt: skip
-        if 1 in tape.moving(node):
-            found["kernel shift", move, wrap] = variant(
-                1, lambda ct, x, k, move=move, wrap=wrap: conv_back_kernel(
-                    params, ct, _moved(x, space_x, move, wrap), k),
-                words, f"the kernel's gradient sees the input shifted by {move}",
-            )  # fmt: skip
-            found["kernel ct shift", move, wrap] = variant(
-                1, lambda ct, x, k, move=move, wrap=wrap: conv_back_kernel(
-                    params, _moved(ct, space_y, move, wrap), x, k),
-                words, f"the kernel's gradient sees the output's gradient shifted by {move}",
-            )  # fmt: skip
-        found["both shift", move, wrap] = Variant(
-            lambda c, move=move, wrap=wrap: lambda sweep, node, ct: [
-                (node.ins[p], x)
-                for p, x in by_position(sweep.tape, node, _moved(ct, space_y, move, wrap))
-            ],
-            tape.leaves[node.outs[0]], words, f"the gradient is shifted by {move}{at}", 0.6,
-        )  # fmt: skip
+    spaces = node.params["dimension_numbers"].rhs_spec[2:]
+    flips = [axes for n in range(1, len(spaces) + 1) for axes in itertools.combinations(spaces, n)]
+    moves = [m for m in itertools.product((-1, 0, 1), repeat=len(spaces)) if any(m)]
+    shifts = [*itertools.product(moves, (False, True))]
+    found = _both_ways(case, node, shifts)
+    if 0 in case.tape.moving(node):
+        found |= _to_input(case, node, flips, shifts)
+    if 1 in case.tape.moving(node):
+        found |= _to_kernel(case, node, flips, shifts)
     return found
+
+
+def _one_way(case: Case, node: Node, position: int, back, words, text, cost=0.6) -> Variant:
+    """Another `back(ct, x, kernel)` on the way to one operand."""
+
+    def rule(sweep, node, ct):
+        x, kernel = (sweep.tape.values[v] for v in node.ins)
+        sent = by_position(sweep.tape, node, ct)
+        return [(node.ins[p], back(ct, x, kernel) if p == position else c) for p, c in sent]
+
+    at = f" at {line(node)}" if line(node) else ""
+    return Variant(lambda c: rule, case.tape.leaves[node.ins[position]], words, text + at, cost)
+
+
+def _to_input(case: Case, node: Node, flips, shifts) -> dict:
+    """The kernel not flipped or transposed; the result moved."""
+    params, spec = node.params, node.params["dimension_numbers"]
+    shape = case.tape.shape(node.ins[1])
+
+    def with_kernel(change, words, text, cost):
+        def back(ct, x, kernel):
+            return conv_back_input(params, ct, x, change(kernel))
+
+        return _one_way(case, node, 0, back, words, f"the kernel {text} on the way back", cost)
+
+    found: dict = {
+        ("input flip", axes): with_kernel(
+            lambda k, axes=axes: np.flip(k, axes), ("conv_flip",), "is not flipped", 0.4
+        )
+        for axes in flips
+    }
+    out, into, *space = spec.rhs_spec
+    if shape[out] == shape[into] > 1:
+        found["input channels",] = with_kernel(
+            lambda k: np.swapaxes(k, out, into), ("transpose",), "has its channels swapped", 0.5
+        )
+    if len(space) == 2 and shape[space[0]] == shape[space[1]]:
+        found["input space",] = with_kernel(
+            lambda k: np.swapaxes(k, *space), ("transpose", "conv_flip"), "is transposed", 0.5
+        )
+    for move, wrap in shifts:
+
+        def back(ct, x, kernel, move=move, wrap=wrap):
+            return _moved(conv_back_input(params, ct, x, kernel), spec.lhs_spec[2:], move, wrap)
+
+        text = f"the input's gradient is shifted by {move}"
+        found["input shift", move, wrap] = _one_way(case, node, 0, back, SHIFT, text)
+    return found
+
+
+def _to_kernel(case: Case, node: Node, flips, shifts) -> dict:
+    """The kernel's gradient flipped, or of an input or cotangent that is moved."""
+    params, spec = node.params, node.params["dimension_numbers"]
+    found = {}
+    for axes in flips:
+
+        def flipped(ct, x, kernel, axes=axes):
+            return np.flip(conv_back_kernel(params, ct, x, kernel), axes)
+
+        text = "the kernel's gradient is flipped"
+        found["kernel flip", axes] = _one_way(case, node, 1, flipped, ("conv_flip",), text, 0.4)
+    for move, wrap in shifts:
+
+        def of_moved_input(ct, x, kernel, move=move, wrap=wrap):
+            return conv_back_kernel(params, ct, _moved(x, spec.lhs_spec[2:], move, wrap), kernel)
+
+        def of_moved_cotangent(ct, x, kernel, move=move, wrap=wrap):
+            return conv_back_kernel(params, _moved(ct, spec.out_spec[2:], move, wrap), x, kernel)
+
+        text = f"the kernel's gradient sees the input shifted by {move}"
+        found["kernel shift", move, wrap] = _one_way(case, node, 1, of_moved_input, SHIFT, text)
+        text = f"the kernel's gradient sees the output's gradient shifted by {move}"
+        found["kernel ct shift", move, wrap] = _one_way(
+            case, node, 1, of_moved_cotangent, SHIFT, text
+        )
+    return found
+
+
+def _both_ways(case: Case, node: Node, shifts) -> dict:
+    """The incoming gradient moved, on the way to both operands."""
+    space = node.params["dimension_numbers"].out_spec[2:]
+
+    def rule(move, wrap):
+        def back(sweep, node, ct):
+            sent = by_position(sweep.tape, node, _moved(ct, space, move, wrap))
+            return [(node.ins[p], c) for p, c in sent]
+
+        return lambda c: back
+
+    reach = case.tape.leaves[node.outs[0]]
+    return {
+        ("both shift", move, wrap): Variant(
+            rule(move, wrap),
+            reach,
+            SHIFT,
+            f"the gradient is shifted by {move} at {line(node)}",
+            0.6,
+        )
+        for move, wrap in shifts
+    }
 
 
 def _moved(x, axes, move, wrap):

@@ -6,9 +6,9 @@ two ways back is replaced by every other array of the same shape, or by its tran
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.activations import ALGEBRAIC, is_elementwise, is_linear
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.structure import bits, leaf_source, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape

@@ -1,0 +1,64 @@
+"""Derivatives that people write by mistake."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+FORMULAS: dict[str, Callable] = {
+    "a(1 − a)": lambda z, a, d: a * (1 - a),
+    "1 − a²": lambda z, a, d: 1 - a * a,
+    "1 − a": lambda z, a, d: 1 - a,
+    "1 + a": lambda z, a, d: 1 + a,
+    "a": lambda z, a, d: a,
+    "a²": lambda z, a, d: a * a,
+    "(1 − a)²": lambda z, a, d: (1 - a) ** 2,
+    "a(1 + a)": lambda z, a, d: a * (1 + a),
+    "1 + a²": lambda z, a, d: 1 + a * a,
+    "z(1 − z)": lambda z, a, d: z * (1 - z),
+    "1 − z²": lambda z, a, d: 1 - z * z,
+    "1 − z": lambda z, a, d: 1 - z,
+    "z": lambda z, a, d: z,
+    "z²": lambda z, a, d: z * z,
+    "1/z": lambda z, a, d: 1 / z,
+    "1/z²": lambda z, a, d: 1 / (z * z),
+    "1/a": lambda z, a, d: 1 / a,
+    "1/a²": lambda z, a, d: 1 / (a * a),
+    "1/(1 + z)": lambda z, a, d: 1 / (1 + z),
+    "sigmoid(z)": lambda z, a, d: _sigmoid(z),
+    "sigmoid′(z)": lambda z, a, d: _sigmoid(z) * _sigmoid(-z),
+    "sigmoid′(a)": lambda z, a, d: _sigmoid(a) * _sigmoid(-a),
+    "tanh(z)": lambda z, a, d: np.tanh(z),
+    "tanh′(z)": lambda z, a, d: 1 - np.tanh(z) ** 2,
+    "tanh′(a)": lambda z, a, d: 1 - np.tanh(a) ** 2,
+    "exp(z)": lambda z, a, d: np.exp(z),
+    "exp(−z)": lambda z, a, d: np.exp(-z),
+    "sin(z)": lambda z, a, d: np.sin(z),
+    "cos(z)": lambda z, a, d: np.cos(z),
+    "sign(z)": lambda z, a, d: np.sign(z),
+    "|z|": lambda z, a, d: np.abs(z),
+    "step(z)": lambda z, a, d: (z > 0) * 1.0,
+    "1 + step(z)": lambda z, a, d: 1.0 + (z > 0),
+    "z · step(z)": lambda z, a, d: np.maximum(z, 0),
+    "the derivative squared": lambda z, a, d: d * d,
+    "the root of the derivative": lambda z, a, d: np.sqrt(np.abs(d)),
+    "1/derivative": lambda z, a, d: 1 / d,
+    "z · derivative": lambda z, a, d: z * d,
+    "a · derivative": lambda z, a, d: a * d,
+    "1 − derivative": lambda z, a, d: 1 - d,
+    "derivative − 1": lambda z, a, d: d - 1,
+    "derivative + 1": lambda z, a, d: d + 1,
+}
+"""Derivatives that people write by mistake, from z, a = f(z) and d = f′(z)."""
+
+
+OF_OUTPUT: dict[str, Callable] = {
+    "1 − a²": lambda a: 1 - a * a,
+    "a(1 − a)": lambda a: a * (1 - a),
+    "a": lambda a: a,
+}
+"""Derivatives written in terms of the output a = f(z)."""

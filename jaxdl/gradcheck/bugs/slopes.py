@@ -1,0 +1,77 @@
+"""Two-sided functions: wrong slopes, and sides told apart by the wrong array or comparison."""
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.diverted import diverted, made_at
+from jaxdl.gradcheck.coefficients import close, law, written
+from jaxdl.gradcheck.replay.addresses import variables
+from jaxdl.gradcheck.replay.regions import Region
+from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.search import Case, Name, Variant
+
+
+def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
+    """A two-sided function: wrong slopes, and sides told apart by the wrong array."""
+    tape, reach = case.tape, case.tape.leaves[region.z]
+    above, below = _side(d, z > 0), _side(d, z < 0)
+    found: dict = {}
+    for sign, where, other in ((1, z > 0, above), (-1, z < 0, below)):
+        if other is not None:
+            found["slope", sign] = _slope(region, reach, d, where, other, sign, at)
+    if above is None or below is None:
+        return found
+
+    def masked(mask, text, cost=0.6, words=("relu_mask_wrong",)):
+        def derivative(sweep, node, ct):
+            on = mask(sweep, node, ct)
+            return np.where(on, above, below)
+
+        return Variant(diverted(region, derivative), reach, words, text + at, cost)
+
+    found["cotangent"] = masked(
+        lambda sweep, node, ct: ct > 0,
+        "the mask is taken from the sign of the incoming gradient",
+        0.5,
+    )
+    found["both"] = masked(
+        lambda sweep, node, ct: (ct > 0) & (z > 0), "the mask also asks for a positive gradient"
+    )
+    found["inverted"] = masked(lambda sweep, node, ct: z < 0, "the mask is inverted", 0.5)
+    found["closed"] = masked(lambda sweep, node, ct: z >= 0, "the mask is ≥ 0 instead of > 0", 0.5)
+    found["open"] = masked(lambda sweep, node, ct: z > 0, "the mask is > 0 instead of ≥ 0", 0.5)
+    for bound in (1.0, 0.5, -1.0):
+        text = f"the mask compares with {written(bound)}"
+        found["bound", bound] = masked(lambda sweep, node, ct, b=bound: z > b, text, 0.8)
+    for address, var in variables(tape, node, np.shape(z)):
+        if var not in (region.z, region.a):
+            text = f"the mask is taken from another array{made_at(tape, var)}"
+            found["mask", address] = masked(
+                lambda sweep, node, ct, var=var: tape.values[var] > 0, text, 0.8
+            )
+    return found
+
+
+def _side(d: np.ndarray, where: np.ndarray) -> float | None:
+    """The one slope on a side, or None."""
+    values = d[where]
+    return float(values.flat[0]) if values.size and np.all(values == values.flat[0]) else None
+
+
+def _slope(region, reach, d, where, true, sign, at) -> Variant:
+    """The slope on one side is a constant, to be fitted."""
+
+    def rule(c):
+        value = np.where(where, d + (1 - c), d)
+        return diverted(region, lambda sweep, node, ct: value)(c)
+
+    def name(cs, ms):
+        found = law([true + 1 - c for c in cs], ms)
+        if found is None or found.power:
+            return None
+        side = "positive" if sign > 0 else "negative"
+        text = f"the slope on the {side} side is {written(found.factor)}, not {written(true)}{at}"
+        if close(found.factor, 1.0) and close(true, 0.0):
+            return Name(("activation_derivative_missing", "relu_mask_wrong"), text, 0.6)
+        return Name(("activation_derivative_wrong",), text, 0.7)
+
+    return Variant(rule, reach, fitted=True, name=name)

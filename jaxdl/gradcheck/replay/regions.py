@@ -1,0 +1,191 @@
+"""Regions: everything elementwise between a variable z and an a that depends on z alone.
+
+One primitive, or a formula such as 1/(1 + exp(−z)): what a person calls an activation.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import RULES as ELEMENTWISE
+from jaxdl.gradcheck.replay.structure import mask_of
+from jaxdl.gradcheck.replay.tape import Node, Tape
+
+MAX_NODES = 24
+
+ALGEBRAIC = {"square", "integer_pow", "sqrt", "rsqrt", "pow", "mul", "div", "add", "sub", "neg"}
+"""Regions of these alone are hardly activations: other explanations come first."""
+
+KINKED = {"max", "min", "select_n", "relu", "clamp", "abs"}
+
+SMALL = 0.02
+"""An added constant up to this size is taken for an ε."""
+
+
+class Region(NamedTuple):
+    """Elementwise nodes from z to a, in order of execution."""
+
+    z: int
+    a: int
+    nodes: tuple[Node, ...]
+
+    def evaluate(self, tape: Tape, x: np.ndarray, skip: Collection[int] = (), branch=None):
+        """(value, derivative) of the region's function at x.
+
+        Nodes in `skip` pass their operand on; selections take the case numbered `branch`.
+        """
+        values: dict[int, Any] = {self.z: x}
+
+        def read(v):
+            return values.get(v, tape.values[v])
+
+        for node in self.nodes:
+            moving = tape.moving(node)
+            if node.index in skip:
+                values[node.outs[0]] = read(node.ins[moving[0]])
+            elif node.prim == "select_n" and branch is not None:
+                values[node.outs[0]] = np.broadcast_to(read(node.ins[branch]), np.shape(x))
+            else:
+                values[node.outs[0]] = RULES[node.prim][0](node.params, *map(read, node.ins))
+        cts = {self.a: np.ones_like(values[self.a])}
+        for node in reversed(self.nodes):
+            ct = cts.get(node.outs[0])
+            if ct is None:
+                continue
+            ins = list(map(read, node.ins))
+            if node.index in skip:
+                back = [ct if p == tape.moving(node)[0] else None for p in range(len(ins))]
+            elif node.prim == "select_n" and branch is not None:
+                back = [ct if p == branch else None for p in range(len(ins))]
+            else:
+                back = RULES[node.prim][1](node.params, ct, ins, values[node.outs[0]])
+            for var, c in zip(node.ins, back, strict=True):
+                if c is not None and (tape.active[var] or var == self.z):
+                    cts[var] = cts.get(var, 0.0) + c
+        return values[self.a], cts.get(self.z, np.zeros_like(x))
+
+
+def is_elementwise(tape: Tape, node: Node) -> bool:
+    """Does it act entry by entry, with every active operand of the result's shape?"""
+    if node.prim not in ELEMENTWISE or ELEMENTWISE[node.prim][1] is None:
+        return False
+    shape = tape.shape(node.outs[0])
+    return all(tape.shape(node.ins[p]) == shape for p in tape.moving(node))
+
+
+def is_linear(tape: Tape, node: Node) -> bool:
+    """Is it linear in its one active operand, or a sum?"""
+    if node.prim in ("neg", "copy", "convert_element_type", "add", "sub", "add_any"):
+        return True
+    moving = tape.moving(node)
+    if node.prim == "mul":
+        return len(moving) == 1
+    if node.prim == "div":
+        return moving == [0]
+    return node.prim == "select_n" and len(moving) == 1 and mask_of(tape, node) is not None
+
+
+def regions(tape: Tape, node: Node) -> list[Region]:
+    """Regions that end at this node's output, nearest source first."""
+    if not is_elementwise(tape, node) or not tape.active[node.outs[0]]:
+        return []
+    found, members, frontier = [], [], {node.outs[0]}
+    while frontier and len(members) < MAX_NODES:
+        var = max(frontier)
+        index = tape.producer[var]
+        if index is None or not is_elementwise(tape, tape.nodes[index]) or index < len(tape.raw):
+            break
+        made = tape.nodes[index]
+        members.append(made)
+        frontier.remove(var)
+        frontier |= {made.ins[p] for p in tape.moving(made)}
+        if len(frontier) == 1 and not all(is_linear(tape, n) for n in members):
+            (z,) = frontier
+            found.append(Region(z, node.outs[0], tuple(reversed(members))))
+    return found[:3]
+
+
+def inside(tape: Tape) -> frozenset[int]:
+    """Nodes inside the formula of an activation: elementwise, of one variable and constants."""
+    if "inside" not in tape.memo:
+        members: set[int] = set()
+        for node in tape.nodes:
+            for region in regions(tape, node):
+                curved = any(n.prim not in ALGEBRAIC for n in region.nodes)
+                if curved and all(_has_constants(tape, n) for n in region.nodes):
+                    members |= {n.index for n in region.nodes}
+        tape.memo["inside"] = frozenset(members)
+    return tape.memo["inside"]
+
+
+def _has_constants(tape: Tape, node: Node) -> bool:
+    """Are its operands that do not move single numbers (or conditions)?"""
+    others = [np.asarray(tape.values[v]) for v in node.ins if not tape.active[v]]
+    return all(x.dtype == bool or x.size == 0 or np.all(x == x.flat[0]) for x in others)
+
+
+def ends_here(tape: Tape, node: Node, region: Region) -> bool:
+    """Leave out ends that are only a linear step beyond the end of a smaller region."""
+    if not is_linear(tape, node) or len(tape.moving(node)) != 1:
+        return True
+    users = tape.users(node.outs[0])
+    tail = mask_of(tape, node) is None and node.prim != "neg"
+    return tail and not (len(users) == 1 and is_linear_tail(tape, tape.nodes[users[0][0]]))
+
+
+def is_linear_tail(tape: Tape, node: Node) -> bool:
+    """Another linear elementwise step of one operand."""
+    one = len(tape.moving(node)) == 1 and is_elementwise(tape, node)
+    return one and is_linear(tape, node) and mask_of(tape, node) is None
+
+
+def decides(tape: Tape, node: Node) -> bool:
+    """Is it a kink whose side depends on parameters (not a selection by a fixed condition)?"""
+    if node.prim != "select_n":
+        return True
+    stack, steps = [node.ins[0]], 0
+    while stack and steps < 8:
+        made, steps = tape.maker(stack.pop()), steps + 1
+        if made is not None and any(tape.active[v] for v in made.ins):
+            return True
+        stack += made.ins if made is not None else ()
+    return False
+
+
+def has_bound(tape: Tape, region: Region) -> bool:
+    """Does a selection of the region compare with a number other than 0?"""
+    for node in region.nodes:
+        index = tape.producer[node.ins[0]] if node.prim == "select_n" else None
+        for v in tape.nodes[index].ins if index is not None else ():
+            value = np.asarray(tape.values[v])
+            if value.size and np.all(value == value.flat[0]) and value.flat[0] != 0:
+                return True
+    return False
+
+
+def is_clip(tape: Tape, region: Region) -> bool:
+    """Is it nothing but limits by constants, none of them 0?"""
+    return all(
+        _is_limit(tape, n) or n.prim in ("copy", "convert_element_type") for n in region.nodes
+    )
+
+
+def _is_limit(tape: Tape, node: Node) -> bool:
+    if node.prim == "clamp":
+        return True
+    if node.prim not in ("max", "min") or len(tape.moving(node)) != 1:
+        return False
+    other = np.asarray(tape.values[node.ins[1 - tape.moving(node)[0]]])
+    return bool(np.all(other == other.flat[0])) and other.flat[0] != 0
+
+
+def is_epsilon(tape: Tape, node: Node) -> bool:
+    """Does the node add a small constant, or limit by one?"""
+    if _is_limit(tape, node):
+        return True
+    if node.prim not in ("add", "sub") or len(tape.moving(node)) != 1:
+        return False
+    other = np.abs(np.asarray(tape.values[node.ins[1 - tape.moving(node)[0]]]))
+    return bool(np.all(other <= SMALL)) and bool(np.any(other))
