@@ -28,12 +28,14 @@ class Call:
         leaves: as the caller gave them.
         kinds: THETA, DATA or FIXED, one per leaf.
         params: as the caller gave them.
+        x64: whether float64 was on where the check was called.
     """
 
     structure: Any
     leaves: tuple
     kinds: tuple[str, ...]
     params: PyTree
+    x64: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -119,7 +121,8 @@ def take_apart(params: PyTree, args: tuple) -> Call:
             )
     kinds += [DATA if _is_array(leaf) else FIXED for leaf in jax.tree.leaves(args)]
     leaves, structure = jax.tree.flatten((params, tuple(args)))
-    return Call(structure, tuple(leaves), tuple(kinds), params)
+    x64 = bool(jax.config.read("jax_enable_x64"))
+    return Call(structure, tuple(leaves), tuple(kinds), params, x64)
 
 
 def upcast(leaf: Any) -> Any:

@@ -126,6 +126,7 @@ def _row(run: Run, k: int, point: Comparison, wrong: bool) -> Leaf:
         worst=tuple(int(i) for i in index),
         point=point.label,
         verdict="WRONG" if wrong else _mild(run, k),
+        tolerance=point.tolerances()[k],
     )
 
 

@@ -50,8 +50,9 @@ def remember(loss: Callable, grad: Callable, call: Call, made: dict) -> None:
     except TypeError:  # a callable that allows no weak reference
         return
     old = recall(loss, grad, call)
-    if old is not None:
-        _REMEMBERED.remove(old)
+    alive = [p for p in _REMEMBERED if p is not old and p.loss() is not None]
+    _REMEMBERED.clear()
+    _REMEMBERED.extend(alive)
     _REMEMBERED.appendleft(programs)
 
 
@@ -66,7 +67,7 @@ def _signature(call: Call) -> tuple:
         leaf if kind == FIXED else (np.shape(leaf), str(getattr(leaf, "dtype", type(leaf))))
         for leaf, kind in zip(call.leaves, call.kinds, strict=True)
     )
-    return call.structure, call.kinds, kinds
+    return call.structure, call.kinds, kinds, call.x64
 
 
 def _equal(a: tuple, b: tuple) -> bool:

@@ -180,13 +180,6 @@ def _list(paths: list[str]) -> str:
     return "[" + ", ".join(shown) + (", ...]" if len(paths) > 8 else "]")
 
 
-def _describe(value: Any) -> str:
-    leaves = jax.tree.leaves(value)
-    if isinstance(value, tuple | list | dict):
-        return f"a {type(value).__name__} of {len(leaves)} values"
-    return type(value).__name__
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "(no message)"

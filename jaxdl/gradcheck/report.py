@@ -29,6 +29,7 @@ class Leaf:
         worst: index of that entry.
         point: label of that point.
         verdict: "ok", "WRONG", "kink" or "rounded".
+        tolerance: the error that still counts as right there, absolute.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Leaf:
     worst: tuple[int, ...]
     point: str
     verdict: str
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)

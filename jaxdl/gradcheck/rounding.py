@@ -75,7 +75,7 @@ def _native(run: Run, function, *, autodiff: bool) -> list[np.ndarray] | None:
     program = _program(shadow, make, theta, data, ("native", autodiff))
     if program is None:
         return None
-    with tracing.scope(x64=False):
+    with tracing.scope(x64=call.x64):
         leaves = program(theta, data)[0]
     leaves = leaves[1:] if autodiff else [leaves[i] for i in shadow.order(leaves)]
     return [np.asarray(leaf).astype(_wide(leaf)) for leaf in leaves]
@@ -86,7 +86,7 @@ def _program(shadow: Shadow, make: tracing.Flat, theta: list, data: list, key: t
     for standard in (False, True):
         if key in shadow.programs:
             break
-        with contextlib.suppress(Exception), tracing.scope(x64=False, standard=standard):
+        with contextlib.suppress(Exception), tracing.scope(x64=shadow.call.x64, standard=standard):
             shadow.programs[key] = compiled_program([tracing.as_written(make, theta, data)])
     return shadow.programs.get(key)
 

@@ -99,11 +99,18 @@ class Shadow:
             HandError: if the gradient function raises.
         """
         try:
-            if self.hand_mode == "after loss":
-                self.loss(params, *args)
-            return self.grad(params, *args)
+            return self._called(params, args)
         except Exception as error:
-            raise HandError(str(error)) from error
+            try:  # what is strict about the caller's settings may be so in float32 only
+                with scope(x64=bool(jax.config.read("jax_enable_x64")), standard=True):
+                    return self._called(params, args)
+            except Exception:
+                raise HandError(str(error)) from error
+
+    def _called(self, params: Any, args: tuple) -> Any:
+        if self.hand_mode == "after loss":
+            self.loss(params, *args)
+        return self.grad(params, *args)
 
     def _plain_value(self, theta: Sequence, data: Sequence) -> float:
         """The loss of a function that is not differentiated: compiled if JAX can trace it."""

@@ -34,14 +34,14 @@ NOT_TRACEABLE = (
 
 @contextlib.contextmanager
 def scope(*, x64: bool = True, standard: bool = False) -> Iterator[None]:
-    """float64 (and, on request, standard promotion), inside this block and thread only."""
+    """float64 on or off, and on request JAX's lenient promotion, in this block and thread only."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.debug_nans(False))
         stack.enter_context(np.errstate(all="ignore"))  # what is not finite is reported
-        if x64:
-            stack.enter_context(jax.enable_x64(True))
+        stack.enter_context(jax.enable_x64(x64))
         if standard:
             stack.enter_context(jax.numpy_dtype_promotion("standard"))
+            stack.enter_context(jax.numpy_rank_promotion("allow"))
         yield
 
 
@@ -161,7 +161,7 @@ def _trace_wide(make: Flat, theta: list, data: list, *, standard: bool) -> Trace
 
 
 def _trace_native(make: Flat, call: Call, theta: list, data: list) -> Traced:
-    with scope(x64=False):
+    with scope(x64=call.x64):
         native = [narrowed(new, old) for new, old in zip(theta, call.pick("theta"), strict=True)]
         native_data = [narrowed(new, old) for new, old in zip(data, call.pick("data"), strict=True)]
         closed, structure = _jaxpr(make, native, native_data)
