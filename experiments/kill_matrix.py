@@ -1,0 +1,307 @@
+"""Claim: shape checks, a falling loss and a good accuracy are no proof of backprop; a check is.
+
+Section:  "Getting your matrix dimensions right", "Gradient checking", "Gradient Checking
+          Implementation Notes".
+Setting:  a three-layer network written in NumPy on the wine data, its backprop by hand, and the
+          bugs that people make in it. Detectors: do the shapes match (with a square hidden layer,
+          and with a rectangular one); the notes' relative difference against 1e-7; gradcheck;
+          did the loss fall by a tenth within the training run; is the accuracy after it within a
+          point of that of the correct backprop.
+Predicts: gradcheck finds every bug and calls the correct backprop right; shapes find fewer than
+          half of the bugs even in rectangular layers, and more than half of the bugs still learn.
+Refuted:  by a bug that gradcheck passes, by a false alarm of it, by shapes finding half, or by
+          half of the bugs failing to learn.
+Command:  python -m experiments kill_matrix
+"""
+
+import dataclasses
+import itertools
+import sys
+
+import altair as alt
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxdl import data, gradcheck, lab
+from jaxdl.gradcheck import numerical
+
+CLAIM = lab.Claim(
+    name="kill_matrix",
+    title="What finds a bug in backprop?",
+    quote="make sure that all the matrices dimensions are consistent that will usually help you go "
+    "some ways toward eliminating some cause of possible bugs",
+    section="Getting your matrix dimensions right",
+    quantifier="can",
+)
+
+SIZES = (13, 6, 6, 3)
+RECTANGULAR = (13, 6, 5, 3)
+L2 = 0.3
+DETECTORS = (
+    "shapes, square",
+    "shapes, rectangular",
+    "the notes' check",
+    "gradcheck",
+    "loss did not fall",
+    "accuracy is off",
+)
+
+COLORS = ["#2f7fc1", "#f0c9a0", "#cfd6dd", "#b3261e"]
+
+BUGS = {
+    "sum over the batch": "no 1/m",
+    "1/m twice": "divided by m once more",
+    "sign of dz": "y − a for a − y",
+    "factor 2": "the square's 2, left over",
+    "no tanh′": "the derivative of the first layer left out",
+    "1 + a² for tanh′": "a wrong sign in 1 − a²",
+    "1 − a for tanh′": "the square forgotten",
+    "tanh′ at a": "the derivative taken at a instead of z",
+    "sigmoid′ for tanh′": "a(1 − a)",
+    "no relu′": "the mask left out",
+    "relu mask of dz": "the mask from the gradient's sign",
+    "relu mask of x": "the mask of the layer below",
+    "W₂ not transposed": "dz W for dz Wᵀ in a square layer",
+    "dW₂ transposed": "the gradient of a square layer transposed",
+    "dW₂ from z₁": "the pre-activation for the activation",
+    "dW₃ from a₁": "the activations of the layer below",
+    "db averaged": "a mean over the batch where the cost already has it",
+    "db of the first example": "one example's dz for the sum",
+    "db one number": "the sum over units too",
+    "db of the layer above": "b₁ gets the gradient of b₂",
+    "no L2": "the penalty forgotten",
+    "L2 doubled": "λ for λ/2 differentiated",
+    "L2 without 1/m": "λ W for λ/m W",
+    "L2 subtracted": "its sign",
+    "L2 on biases": "biases shrunk too",
+    "first example missing": "a loop that starts at 1",
+    "last example missing": "a loop that ends too early",
+    "W₁ frozen": "a gradient of zeros",
+    "softmax′ diagonal": "p(1 − p) for the whole Jacobian",
+    "one entry": "a single wrong number",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which bugs, and how long each is trained."""
+
+    bugs: tuple[str, ...] = tuple(BUGS)
+    steps: int = 300
+    learning_rate: float = 0.3
+    seed: int = 0
+
+
+FULL = Config(steps=2000)
+SMOKE = Config(bugs=("sum over the batch", "dW₂ transposed"), steps=20)
+
+
+def loss(params, x, y):
+    """Softmax cross-entropy of tanh-relu-linear, with the penalty λ/2m ‖W‖²."""
+    a = jnp.tanh(x @ params["W1"] + params["b1"][None, :])
+    a = jax.nn.relu(a @ params["W2"] + params["b2"][None, :])
+    logits = a @ params["W3"] + params["b3"][None, :]
+    cross_entropy = -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
+    penalty = sum((params[w] ** 2).sum() for w in ("W1", "W2", "W3"))
+    return cross_entropy + L2 / (2 * len(x)) * penalty
+
+
+def backprop(bug):
+    """The gradient of `loss` by hand, in NumPy, with one bug; "" for none."""
+
+    def either(right, **wrong):
+        return wrong.get(KEYS.get(bug, bug), right)
+
+    def gradient(params, x, y):
+        p = {name: np.asarray(value) for name, value in params.items()}
+        x, m = np.asarray(x), len(x)
+        z1 = x @ p["W1"] + p["b1"]
+        a1 = np.tanh(z1)
+        z2 = a1 @ p["W2"] + p["b2"]
+        a2 = np.maximum(z2, 0)
+        e = np.exp((z := a2 @ p["W3"] + p["b3"]) - z.max(axis=1, keepdims=True))
+        probability = e / e.sum(axis=1, keepdims=True)
+        target = np.eye(SIZES[-1])[np.asarray(y)]
+        difference = probability - target
+        diagonal = -target / np.maximum(probability, 1e-12) * probability * (1 - probability)
+        dz3 = either(difference, sign=-difference, twice=2 * difference, diagonal=diagonal)
+        keep = np.ones((m, 1))
+        keep[:1] = either(1.0, not_first=0.0)
+        keep[-1:] = either(1.0 * keep[-1:], not_last=0.0)
+        dz3 = dz3 * keep / either(m, no_mean=1, mean_twice=m * m)
+        da2 = dz3 @ p["W3"].T
+        dz2 = da2 * either(z2 > 0, no_relu=1.0, relu_of_dz=da2 > 0, relu_of_x=z1 > 0)
+        da1 = dz2 @ either(p["W2"].T, untransposed=p["W2"])
+        slope = either(
+            1 - a1**2, no_tanh=1.0, plus=1 + a1**2, no_square=1 - a1,
+            at_a=1 - np.tanh(a1) ** 2, sigmoid=a1 * (1 - a1),
+        )  # fmt: skip
+        dz1 = da1 * slope
+        grads = {
+            "W1": x.T @ dz1 * either(1.0, frozen=0.0),
+            "W2": either(a1, from_z=z1).T @ dz2,
+            "W3": either(a2, from_below=a1).T @ dz3,
+            **{f"b{i}": _bias(dz, either) for i, dz in ((1, dz1), (2, dz2), (3, dz3))},
+        }
+        grads["W2"] = either(grads["W2"], dw_transposed=grads["W2"].T)
+        grads["b1"] = either(grads["b1"], b_above=grads["b2"])
+        grads["W2"][0, 0] += either(0.0, one_entry=0.01)
+        weight = either(L2 / m, no_l2=0.0, l2_twice=2 * L2 / m, l2_sum=L2, l2_sign=-L2 / m)
+        decayed = ("W1", "W2", "W3", *either((), l2_bias=("b1", "b2", "b3")))
+        return {k: g + weight * p[k] if k in decayed else g for k, g in grads.items()}
+
+    return gradient
+
+
+KEYS = dict(zip(BUGS, (
+    "no_mean", "mean_twice", "sign", "twice", "no_tanh", "plus", "no_square", "at_a", "sigmoid",
+    "no_relu", "relu_of_dz", "relu_of_x", "untransposed", "dw_transposed", "from_z", "from_below",
+    "b_mean", "b_first", "b_one", "b_above", "no_l2", "l2_twice", "l2_sum", "l2_sign", "l2_bias",
+    "not_first", "not_last", "frozen", "diagonal", "one_entry",
+), strict=True))  # fmt: skip
+
+
+def _bias(dz, either):
+    total = dz.sum(axis=0)
+    return either(total, b_mean=dz.mean(axis=0), b_first=dz[0], b_one=np.full_like(total, dz.sum()))
+
+
+def start(seed, sizes=SIZES):
+    """Weights at He's scale and biases that are not zero, or bugs in them could not be seen."""
+    rng = np.random.default_rng(seed)
+    params = {}
+    for i, (n, k) in enumerate(itertools.pairwise(sizes), start=1):
+        params[f"W{i}"] = rng.normal(size=(n, k)) * np.sqrt(2 / n)
+        params[f"b{i}"] = rng.normal(size=k) * 0.3
+    return params
+
+
+def shapes_differ(gradient, params, x, y):
+    """Whether NumPy, or a comparison of shapes, complains about the gradient."""
+    try:
+        grads = gradient(params, x, y)
+    except ValueError:
+        return True
+    return any(grads[name].shape != value.shape for name, value in params.items())
+
+
+def trained(gradient, params, x, y, config):
+    """(cost before, cost after, share of right answers) of plain gradient descent."""
+    value = jax.jit(loss)
+    before = float(value(params, x, y))
+    with np.errstate(all="ignore"):
+        for _ in range(config.steps):
+            grads = gradient(params, x, y)
+            params = {k: v - config.learning_rate * grads[k] for k, v in params.items()}
+    a = np.tanh(x @ params["W1"] + params["b1"])
+    a = np.maximum(a @ params["W2"] + params["b2"], 0)
+    right = (a @ params["W3"] + params["b3"]).argmax(axis=1) == y
+    return before, float(value(params, x, y)), float(right.mean())
+
+
+def run(config):
+    """Every detector on every bug, and on the correct backprop."""
+    wine = data.load("wine")
+    x = np.float64(data.standardize.apply(data.standardize.fit(wine.x), wine.x))
+    y, params = wine.y, start(config.seed)
+    rectangular = start(config.seed, RECTANGULAR)
+    measured = {}
+    with jax.enable_x64(True):
+        numeric = numerical.gradient(lambda p: loss(p, x, y), params)
+        _, _, reference = trained(backprop(""), params, x, y, config)
+        for bug in ("", *config.bugs):
+            gradient = backprop(bug)
+            grads = gradient(params, x, y)
+            report = gradcheck.check(loss, gradient, params, x, y, batch_argnums=(0, 1))
+            before, after, accuracy = trained(gradient, params, x, y, config)
+            difference = gradcheck.relative_difference(numeric, grads)
+            fell = np.isfinite(after) and after <= 0.9 * before
+            measured[bug or "no bug"] = {
+                "found": {
+                    "shapes, square": shapes_differ(gradient, params, x, y),
+                    "shapes, rectangular": shapes_differ(gradient, rectangular, x, y),
+                    "the notes' check": bool(difference > 1e-7),
+                    "gradcheck": report.verdict == "FAIL",
+                    "loss did not fall": not fell,
+                    "accuracy is off": not accuracy >= reference - 0.01,
+                },
+                "relative difference": float(difference),
+                "cause": report.findings[0].cause if report.findings else "",
+                "accuracy": accuracy,
+            }
+    return measured
+
+
+def judge(config, measured):
+    """Supported if gradcheck is always right, and neither shapes nor learning are proof."""
+    bugs = {name: row["found"] for name, row in measured.items() if name != "no bug"}
+    share = {d: sum(found[d] for found in bugs.values()) / len(bugs) for d in DETECTORS}
+    false_alarms = [d for d in DETECTORS if measured["no bug"]["found"][d]]
+    right = share["gradcheck"] == 1 and "gradcheck" not in false_alarms
+    shapes = share["shapes, rectangular"]
+    holds = right and shapes < 0.5 and share["loss did not fall"] < 0.5
+    named = sum(bool(r["cause"]) and r["cause"] != "unknown" for r in measured.values())
+    return lab.Judgement(
+        verdict="supported" if holds else "contradicted",
+        sentence=(
+            f"Of {len(bugs)} bugs, matching shapes reveal {share['shapes, square']:.0%} in a "
+            f"square layer and {shapes:.0%} in a rectangular one, the notes' check "
+            f"{share[DETECTORS[2]]:.0%}, gradcheck {share['gradcheck']:.0%} (it names a cause for "
+            f"{named}). With {1 - share['loss did not fall']:.0%} of them the loss still falls, "
+            f"with {1 - share['accuracy is off']:.0%} the accuracy is as good as without. False "
+            f"alarms on the correct backprop: {', '.join(false_alarms) or 'none'}."
+        ),
+        estimate=lab.Estimate.exact("share of bugs that shapes reveal, rectangular", shapes),
+        figures={f"share of bugs found: {d}": share[d] for d in DETECTORS},
+        n_problems=len(bugs),
+    )
+
+
+def chart(config, measured):
+    """A square for each bug and detector: found or missed."""
+    rows = pd.DataFrame(
+        [
+            {
+                "bug": bug,
+                "what it is": BUGS.get(bug, "the correct backprop"),
+                "detector": detector,
+                "outcome": outcome(bug, found),
+                "cause named by gradcheck": row["cause"] or "–",
+                "relative difference": row["relative difference"],
+                "accuracy": row["accuracy"],
+            }
+            for bug, row in measured.items()
+            for detector, found in row["found"].items()
+        ]
+    )
+    outcomes = ["found", "missed", "right to pass", "false alarm"]
+    return (
+        alt.Chart(rows)
+        .mark_rect(stroke="white", strokeWidth=1.5)
+        .encode(
+            x=alt.X(
+                "detector:N", sort=list(DETECTORS), title=None,
+                axis=alt.Axis(orient="top", labelAngle=-30),
+            ),
+            y=alt.Y("bug:N", sort=list(measured), title=None, axis=alt.Axis(labelLimit=220)),
+            color=alt.Color(
+                "outcome:N", title=None, sort=outcomes,
+                scale=alt.Scale(domain=outcomes, range=COLORS),
+            ),
+            tooltip=list(rows.columns),
+        )
+        .properties(width=330, height=alt.Step(20))
+    )  # fmt: skip
+
+
+def outcome(bug, found):
+    """What a detector's answer means."""
+    if bug == "no bug":
+        return "false alarm" if found else "right to pass"
+    return "found" if found else "missed"
+
+
+if __name__ == "__main__":
+    sys.exit(lab.main(__name__))
