@@ -112,7 +112,7 @@ def backprop(bug):
     """The gradient of `loss` by hand, in NumPy, with one bug; "" for none."""
 
     def either(right, **wrong):
-        return wrong.get(KEYS.get(bug, bug), right)
+        return wrong.get(KEYS.get(bug, ""), right)
 
     def gradient(params, x, y):
         p = {name: np.asarray(value) for name, value in params.items()}

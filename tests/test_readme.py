@@ -20,7 +20,8 @@ def test_its_programs_run_one_after_another():
             exec(compile(program, "README.md", "exec"), names)
         printed.append(out.getvalue())
     assert float(printed[0]) >= 0.97
-    assert "0.0010" in printed[1]
+    assert "FAIL" in printed[1] and names["report"].findings[0].cause == "batch_mean_missing"
+    assert "0.0010" in printed[2]
 
 
 def test_it_names_every_experiment():
