@@ -105,7 +105,7 @@ def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequenc
             return given
     branch = len(tape.users(node.ins[position])) > 1 and leaf is None
     if close(found.factor, -1.0):
-        return Name(("sign",), f"the sign is wrong{at}", 0.72 if branch else 0.5)
+        return Name(("sign",), f"the sign is wrong{at}", 0.72 if branch else 0.55)
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
@@ -263,11 +263,13 @@ def is_shared(tape: Tape, leaf: int) -> bool:
 
 
 def carries(tape: Tape, node: Node, position: int) -> bool:
-    """Does this edge hand the state of a loop on from one turn to the next?"""
+    """Is this the one edge that hands a state of a loop on from turn to turn?"""
     made, count = tape.maker(node.ins[position]), len(tape.lines[tape.line(node)])
     if made is None or count < 2 or len(tape.lines[tape.line(made)]) != count:
         return False
-    return tape.turn[made.index] == tape.turn[node.index] - 1
+    turn = tape.turn[node.index]
+    next_uses = [n for n, _ in tape.users(node.ins[position]) if tape.turn[n] == turn]
+    return tape.turn[made.index] == turn - 1 and len(next_uses) == 1
 
 
 def uses(tape: Tape, leaf: int) -> int:

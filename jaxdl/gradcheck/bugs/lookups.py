@@ -1,5 +1,7 @@
 """Look-ups of rows by index: their gradient adds up, and assignment in its place loses rows."""
 
+import itertools
+
 import numpy as np
 
 from jaxdl.gradcheck.replay.backward import Rule
@@ -14,28 +16,45 @@ def family(case: Case, node: Node) -> dict:
     tape = case.tape
     if node.prim != "gather" or node.opaque is not None or not tape.active[node.ins[0]]:
         return {}
-    indices = tape.values[node.ins[1]]
+    windows = node.params["dimension_numbers"].offset_dims
+    axes = [i for i in range(len(tape.shape(node.outs[0]))) if i not in windows]
     words = ("examples_dropped", "shared_weight_missed")
-    if np.ndim(indices) > 2:  # several look-ups for each example
+    if len(axes) > 1:  # several look-ups for each example
         words = words[::-1]
-    text = "where an index occurs several times, only the {} is counted"
-    return {
-        which: Variant(
-            lambda c, step=step: assigned(step), tape.leaves[node.ins[0]], words,
-            f"{text.format(which)} at {line(node)}", 0.5,
+    found = {}
+    for first, added, step in itertools.product((0, *axes[1:]), (False, True), (1, -1)):
+        which = "last" if step > 0 else "first"
+        scope = f", for each index of axis {first}" if added else ""
+        found[first, added, step] = Variant(
+            lambda c, how=(first, added, step): assigned(*how),
+            tape.leaves[node.ins[0]],
+            words,
+            f"of an index that occurs several times, the {which} counts{scope} at {line(node)}",
+            0.5,
         )
-        for which, step in (("last", 1), ("first", -1))
-    }  # fmt: skip
+    return found
 
 
-def assigned(step: int) -> Rule:
-    """A scatter that assigns, in order or in reverse."""
+def assigned(first: int, added: bool, step: int) -> Rule:
+    """A scatter that assigns where it should add.
+
+    Args:
+        first: the axis of the look-up that the outer loop runs along.
+        added: are the results of the inner loops added up, each of them by assignment?
+        step: 1 for assignments in order, −1 for the reverse.
+    """
+
+    def once(shape, index, ct):
+        flat = np.zeros(int(np.prod(shape)))
+        flat[index.ravel()[::step]] = ct.ravel()[::step]
+        return flat.reshape(shape)
 
     def rule(sweep, node, ct):
         shape = sweep.tape.shape(node.ins[0])
         index = gather_index(node.params, shape, sweep.tape.values[node.ins[1]])
-        flat = np.zeros(int(np.prod(shape)))
-        flat[np.broadcast_to(index, ct.shape).ravel()[::step]] = ct.ravel()[::step]
-        return [(node.ins[0], flat.reshape(shape))]
+        index = np.moveaxis(np.broadcast_to(index, ct.shape), first, 0)
+        ct = np.moveaxis(ct, first, 0)
+        parts = zip(index, ct, strict=True) if added else [(index, ct)]
+        return [(node.ins[0], sum(once(shape, *part) for part in parts))]
 
     return rule
