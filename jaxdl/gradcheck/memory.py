@@ -8,7 +8,7 @@ latest few checks are kept.
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,20 @@ LATEST = 32
 
 @dataclass
 class Programs:
-    """What was compiled for one pair of functions and one kind of call."""
+    """What was compiled for one pair of functions and one kind of call.
+
+    Attributes:
+        loss, grad: weak references to the functions.
+        signature: of the call.
+        made: the programs, as `Shadow.programs` keeps them.
+        hand_mode: how the gradient function runs; see `Shadow`.
+    """
 
     loss: Callable[[], Any]
     grad: Callable[[], Any]
     signature: tuple
-    made: dict = field(default_factory=dict)
+    made: dict
+    hand_mode: str
 
 
 _REMEMBERED: deque[Programs] = deque(maxlen=LATEST)
@@ -43,10 +51,10 @@ def recall(loss: Callable, grad: Callable, call: Call) -> Programs | None:
     return None
 
 
-def remember(loss: Callable, grad: Callable, call: Call, made: dict) -> None:
+def remember(loss: Callable, grad: Callable, call: Call, made: dict, hand_mode: str) -> None:
     """Keep these programs, in place of older ones for the same functions and call."""
     try:
-        programs = Programs(_weak(loss), _weak(grad), _signature(call), made)
+        programs = Programs(_weak(loss), _weak(grad), _signature(call), made, hand_mode)
     except TypeError:  # a callable that allows no weak reference
         return
     old = recall(loss, grad, call)

@@ -101,20 +101,17 @@ def directional(
     """
     steps = [step, step / 2, step / 4]
     pairs = [(f(_moved(theta, u, h)), f(_moved(theta, u, -h))) for h in steps]
-    central = [(plus - minus) / (2 * h) for (plus, minus), h in zip(pairs, steps, strict=True)]
-    first = (4 * central[1] - central[0]) / 3
-    second = (4 * central[2] - central[1]) / 3
+    slopes = [(plus - minus) / (2 * h) for (plus, minus), h in zip(pairs, steps, strict=True)]
+    first = (4 * slopes[1] - slopes[0]) / 3
+    second = (4 * slopes[2] - slopes[1]) / 3
     size = max(abs(value) for pair in pairs for value in pair)
     rounding = (noise + 4 * EPS * size) / steps[-1]
     return Derivative((16 * second - first) / 15, abs(second - first) + rounding)
 
 
-def quick(f: Value, theta: Sequence[np.ndarray], u: Sequence[np.ndarray], step: float) -> float:
-    """`directional` from two steps and without an estimate: enough to confirm a known value."""
-    wide, narrow = (
-        (f(_moved(theta, u, h)) - f(_moved(theta, u, -h))) / (2 * h) for h in (step, step / 2)
-    )
-    return (4 * narrow - wide) / 3
+def central(f: Value, theta: Sequence[np.ndarray], u: Sequence[np.ndarray], step: float) -> float:
+    """(f(θ + h u) − f(θ − h u)) / 2h, without an estimate: enough to confirm a known value."""
+    return (f(_moved(theta, u, step)) - f(_moved(theta, u, -step))) / (2 * step)
 
 
 def sides(f: Value, theta: Sequence[np.ndarray], u: Sequence[np.ndarray], step: float) -> Sides:

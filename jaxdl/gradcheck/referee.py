@@ -21,6 +21,10 @@ STEPS = (2e-4, 2e-6)
 """Relative step sizes tried, largest first; the smaller one steps over fewer kinks."""
 
 
+QUICK = 1e-5
+"""The step for one plain central difference: small enough to cross few kinks."""
+
+
 @dataclass(frozen=True)
 class Ruling:
     """What finite differences say about one leaf at one point.
@@ -87,7 +91,7 @@ class Referee:
     def rule_all(self, auto: Sequence[np.ndarray], hand: Sequence[np.ndarray]) -> Ruling | None:
         """The ruling "agrees" from one direction through all leaves (leaf −1), or None."""
         u = [self._direction(k)[k] for k in range(len(self.theta))]
-        numeric = numerical.quick(self.value, self.theta, u, STEPS[0])
+        numeric = numerical.central(self.value, self.theta, u, QUICK)
         terms, by_hand = (
             [float(np.sum(g * v).real) for g, v in zip(gradient, u, strict=True)]
             for gradient in (auto, hand)
@@ -98,9 +102,9 @@ class Referee:
         return Ruling(-1, "agrees", *numbers) if difference <= AGREE else None
 
     def _quick(self, k: int, auto: np.ndarray, hand: np.ndarray, tree: float) -> Ruling | None:
-        """The ruling "agrees" from a third fewer evaluations, or None."""
+        """The ruling "agrees" from two evaluations, or None."""
         u = self._direction(k)
-        d = numerical.Derivative(numerical.quick(self.value, self.theta, u, STEPS[0]), 0.0)
+        d = numerical.Derivative(numerical.central(self.value, self.theta, u, QUICK), 0.0)
         ruling = _compare(k, d, u[k], auto, hand, tree)
         return ruling if ruling.word == "agrees" else None
 

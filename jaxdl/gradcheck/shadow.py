@@ -135,29 +135,24 @@ class Shadow:
         key = _shapes(theta, data)
         if key in self.programs:
             return self.programs[key]
+        earlier = None if self.programs else memory.recall(self.loss, self.grad, self.call)
+        if earlier is not None and earlier.hand_mode != "traced":
+            self.hand_mode = earlier.hand_mode  # tracing it failed once and would fail again
         oracle = self._trace_loss(theta, data) if self.mode == "traced" else None
         hand = self._trace_hand(theta, data) if self.hand_mode == "traced" else None
-        if not self.programs and self._recall(key, oracle, hand):
-            return self.programs[key]
+        if earlier is not None and key in earlier.made:
+            before = earlier.made[key][:2]
+            if all(map(_same_program, before, (oracle, hand))):
+                self.programs, self.traced_again = earlier.made, True
+                return self.programs[key]
         parts = [part for part in (oracle, hand) if part is not None]
         compiled = compiled_program(parts) if parts else None
         self.programs[key] = oracle, hand, compiled
         return self.programs[key]
 
-    def _recall(self, key: tuple, oracle: Traced | None, hand: Traced | None) -> bool:
-        """Take over what an earlier check compiled, if the functions still trace to the same."""
-        earlier = memory.recall(self.loss, self.grad, self.call)
-        if earlier is None or key not in earlier.made:
-            return False
-        before = earlier.made[key][:2]
-        if not all(map(_same_program, before, (oracle, hand))):
-            return False
-        self.programs, self.traced_again = earlier.made, True
-        return True
-
     def remember(self) -> None:
         """Keep the compiled programs for the next check of the same functions."""
-        memory.remember(self.loss, self.grad, self.call, self.programs)
+        memory.remember(self.loss, self.grad, self.call, self.programs, self.hand_mode)
 
     def traced(self, theta: Sequence, data: Sequence) -> tuple[Traced | None, Traced | None]:
         """The jaxprs of (value and gradient, hand gradient) for these shapes."""

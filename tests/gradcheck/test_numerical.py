@@ -19,8 +19,13 @@ U = [np.array([1.0, -2.0, 0.5])]
 def test_worked_example():
     # f(x) = x³ at 2 with h = 0.1: (2.1³ − 1.9³) / 0.2 = (9.261 − 6.859) / 0.2 = 12.01;
     # with h = 0.05: 12.0025; extrapolated (4 · 12.0025 − 12.01) / 3 = 12.
-    d = numerical.quick(lambda t: float(t[0] ** 3), [np.array(2.0)], [np.array(1.0)], 0.1)
-    assert d == pytest.approx(12.0, abs=1e-12)
+    def cube(theta):
+        return float(theta[0] ** 3)
+
+    two, one = [np.array(2.0)], [np.array(1.0)]
+    assert numerical.central(cube, two, one, 0.1) == pytest.approx(12.01, abs=1e-12)
+    assert numerical.central(cube, two, one, 0.05) == pytest.approx(12.0025, abs=1e-12)
+    assert numerical.directional(cube, two, one, 0.1).value == pytest.approx(12.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("step", [1e-1, 1e-2, 1e-3, 1e-4])
