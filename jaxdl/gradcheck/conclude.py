@@ -85,7 +85,7 @@ def _full_noise(run: Run, point: Comparison) -> tuple[float, ...]:
 
 def _localised(run: Run) -> Finding:
     """Where the gradient is wrong, without a reason."""
-    names, parts, residual = [], [], 0.0
+    names, parts, residual, cause = [], [], 0.0, "unknown"
     for k in run.wrong_leaves():
         point = _worst(run, k)
         error = point.error(k)
@@ -94,12 +94,14 @@ def _localised(run: Run) -> Finding:
         hand, auto = point.here.hand[k][index], point.auto[k][index]
         where = ",".join(str(int(i)) for i in index)
         names.append(run.call.names[k])
+        if not np.isfinite(hand):
+            cause = "not_a_number"
         residual = max(residual, _relative(error, point.auto[k]))
         parts.append(
             f"{names[-1]}: {count} of {error.size} entries differ at the {point.label} point, "
             f"worst [{where}]: {hand:.6g} by hand, {auto:.6g} by the oracle"
         )
-    return Finding("unknown", (), tuple(names), "; ".join(parts) + ".", residual)
+    return Finding(cause, (), tuple(names), "; ".join(parts) + ".", residual)
 
 
 def _rows(run: Run) -> tuple[Leaf, ...]:

@@ -30,7 +30,7 @@ class Comparison:
         eta: rounding noise per leaf.
         batch_size: number of examples or None.
         kinks: per leaf, a mask of the entries where the loss has no derivative.
-        unsure: per leaf, whether the agreement is only that of a narrow dtype.
+        rounded: leaves whose agreement is only that of a narrow dtype.
     """
 
     label: str
@@ -152,6 +152,8 @@ def _mask_kinks(point: Comparison, shadow: Shadow, k: int) -> None:
 
 
 def _has_kink(point: Comparison, value: numerical.Value, k: int, i: int) -> bool:
+    if not np.isfinite(point.here.hand[k].reshape(-1)[i]):
+        return False  # no choice between one-sided derivatives
     both = numerical.entry_sides(value, point.theta, k, i)
     gap = abs(both.right - both.left)
     needed = float(point.error(k).reshape(-1)[i])
