@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxdl.gradcheck import adequacy, conclude, places, preflight, rounding, ruling
 from jaxdl.gradcheck.call import take_apart
 from jaxdl.gradcheck.report import Report
@@ -75,11 +77,12 @@ def check(
     mode = "numpy" if oracle == "fd" else "traced"
     run = Run(Shadow(call, loss, grad, mode=mode), settings, started)
     places.check_batch(run)
-    if preflight.passes(run):
-        places.compare(run)
-        ruling.referee(run)
-        rounding.check_own_precision(run)
-        adequacy.note_blind_spots(run)
-    report = conclude.report(run)
+    with np.errstate(all="ignore"):  # what is not finite is in the report
+        if preflight.passes(run):
+            places.compare(run)
+            ruling.referee(run)
+            rounding.check_own_precision(run)
+            adequacy.note_blind_spots(run)
+        report = conclude.report(run)
     run.shadow.remember()
     return report

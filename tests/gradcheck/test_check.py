@@ -303,6 +303,7 @@ WRONG = {
     "sum for mean": lambda w, x, y: x.T @ (jax.nn.sigmoid(x @ w) - y),
     "one entry, a little": lambda w, x, y: grad(w, x, y).at[1].multiply(1.0001),
     "not a number": lambda w, x, y: grad(w, x, y).at[1].set(jnp.nan),
+    "infinite": lambda w, x, y: grad(w, x, y) / jnp.asarray([0.0, 1.0, 0.0], w.dtype),
     "zero": lambda w, x, y: jnp.zeros_like(w),
     "in NumPy": lambda w, x, y: numpy_grad(w, x, y) * 1.001,
 }
