@@ -161,7 +161,8 @@ IMAGE_WORDS = {
     "last_image": "examples_dropped",
     "no_tanh": "activation_derivative_missing",
     "padding_off": "padding_or_stride_shift",
-    "channels_mixed": "unknown stale_operand",
+    # Of two channels: to read them in reverse is to flip the kernel along them.
+    "channels_mixed": "unknown stale_operand conv_flip",
     "rotated": "conv_flip",
     "kernel_transposed": "transpose",
     "b_mean": "bias_reduction_wrong",
