@@ -100,12 +100,14 @@ def check_labels(y, n_classes: int) -> None:
 
 def _check_fits_int32(y, name: str) -> None:
     """Labels that int32 would wrap into other classes."""
-    limits = np.iinfo(np.int32)
-    if isinstance(y, Tracer) or (limits.min <= np.min(y) and np.max(y) <= limits.max):
+    if isinstance(y, Tracer):
+        return
+    limits, labels = np.iinfo(np.int32), np.asarray(y)
+    if limits.min <= labels.min() and labels.max() <= limits.max:
         return
     raise ValueError(
-        f"Expected class indices in the targets of {name}, got values from {np.min(y)} to "
-        f"{np.max(y)}. Number the classes from 0; for regression use data.column(y)."
+        f"Expected class indices in the targets of {name}, got values from {labels.min()} to "
+        f"{labels.max()}. Number the classes from 0; for regression use data.column(y)."
     )
 
 
