@@ -1,6 +1,7 @@
 """What an experiment states before it runs, and what it may say afterwards."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 VERDICTS = (
@@ -15,6 +16,34 @@ VERDICTS = (
 """What a full or default run may conclude; a smoke run concludes nothing."""
 
 
+GAMMA = {
+    "always": 0.99,
+    "never": 0.99,
+    "almost always": 0.90,
+    "usually": 0.75,
+    "default": 0.75,
+    "often": 0.50,
+    "can": 0.50,
+}
+"""The share of problems that a word of the notes stands for, fixed before any run."""
+
+STANCES = ("agrees", "partly", "disagrees")
+"""How a source stands to the sentence of the notes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What the literature says: a reference, its finding, and its stance to the notes' sentence."""
+
+    reference: str
+    says: str
+    stance: str
+
+    def __post_init__(self):
+        if self.stance not in STANCES:
+            raise ValueError(f"stance must be one of {STANCES}; got {self.stance!r}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """A testable statement, fixed before the measurement.
@@ -25,7 +54,11 @@ class Claim:
         quote: the sentence of the notes that is put to the test.
         section: the heading under which the notes say it.
         quantifier: how often it is said to hold ("almost always", "usually", "exactly", ...).
-        gamma: the share of problems that the quantifier stands for; None for exact statements.
+        gamma: the share of problems that the quantifier stands for: by default the word's own in
+            `GAMMA`; None for exact statements.
+        number: the numbers of the claim in the ledger, such as "9" or "31/47".
+        headline: whether it is one of those that run when none is named.
+        literature: what others have found.
     """
 
     name: str
@@ -34,6 +67,13 @@ class Claim:
     section: str
     quantifier: str = "exactly"
     gamma: float | None = None
+    number: str = ""
+    headline: bool = False
+    literature: tuple[Source, ...] = ()
+
+    def __post_init__(self):
+        if self.gamma is None:
+            object.__setattr__(self, "gamma", GAMMA.get(self.quantifier))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +102,12 @@ class Judgement:
         figures: further numbers for the page, by their names.
         n_problems: how many independent problems the verdict rests on.
         n_seeds: how many seeds each.
+        arms: {"name", "role"}: what was compared; role is "better", "than" or "control".
+        strata: {"by", "n", "value", "low", "high"}: the share of problems in which the claim
+            holds, among those that `by` names: {"family": "quadratic"}, {"batch": "16"}.
+        effects: one dict for each comparison; see `study.judge`.
+        curves: {"protocol", "family", "arm", "x", "median", "low", "high", "x_name", "y_name"}.
+        compile_seconds: how much of the time went into compiling, where that was measured.
     """
 
     verdict: str
@@ -70,6 +116,11 @@ class Judgement:
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)
     n_problems: int = 1
     n_seeds: int = 1
+    arms: Sequence[dict[str, Any]] = ()
+    strata: Sequence[dict[str, Any]] = ()
+    effects: Sequence[dict[str, Any]] = ()
+    curves: Sequence[dict[str, Any]] = ()
+    compile_seconds: float | None = None
 
     def __post_init__(self):
         if self.verdict not in VERDICTS:

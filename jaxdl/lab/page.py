@@ -79,14 +79,14 @@ scheme.addEventListener("change", () => { drawn = 0; draw(); });
 
 
 def write(
-    module: ModuleType, result: dict[str, Any], chart: Any, folder: pathlib.Path
+    module: ModuleType, result: dict[str, Any], chart: dict[str, Any], folder: pathlib.Path
 ) -> pathlib.Path:
     """Write `<claim>.html`, or `<claim>.smoke.html`; see `record.file_name`.
 
     Args:
         module: the experiment, whose docstring is shown.
         result: the content of its result file.
-        chart: an Altair chart.
+        chart: its Vega-Lite specification; see `spec`.
         folder: where to write.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def write(
     return path
 
 
-def _render(module: ModuleType, result: dict[str, Any], chart: Any) -> str:
+def _render(module: ModuleType, result: dict[str, Any], chart: dict[str, Any]) -> str:
     text = html.escape
     verdict = result.get("verdict", "smoke run")
     sentence = result.get("sentence", "Too small to conclude anything from; it shows that it runs.")
@@ -120,7 +120,7 @@ def _render(module: ModuleType, result: dict[str, Any], chart: Any) -> str:
 <pre>{text(inspect.cleandoc(module.__doc__ or ""))}</pre>
 </main>
 <footer>{text(_footer(result))}</footer>
-<script type="application/json" id="spec">{_embedded(_spec(chart))}</script>
+<script type="application/json" id="spec">{_embedded(chart)}</script>
 <script>{bundle()}</script>
 <script>{EMBED}</script>
 </body>
@@ -157,7 +157,8 @@ def _footer(result: dict[str, Any]) -> str:
     )
 
 
-def _spec(chart: Any) -> dict[str, Any]:
+def spec(chart: Any) -> dict[str, Any]:
+    """The Vega-Lite specification of an Altair chart."""
     import altair as alt
 
     with alt.data_transformers.enable("default", max_rows=None):

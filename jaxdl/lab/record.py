@@ -62,15 +62,20 @@ def build(
         "estimate": to_plain(judgement.estimate),
         "n_problems": judgement.n_problems,
         "n_seeds": judgement.n_seeds,
-        "strata": [],
-        "arms": [],
-        "effects": [],
+        "number": claim.number,
+        "headline": claim.headline,
+        "literature": to_plain(claim.literature),
+        "strata": to_plain(judgement.strata),
+        "arms": to_plain(judgement.arms),
+        "effects": to_plain(judgement.effects),
+        "curves": to_plain(judgement.curves),
         "figures": to_plain(judgement.figures),
         "data": to_plain(measured),
         "size": size,
         "config": to_plain(config),
         "spec_sha256": spec_sha256(module, config),
         "seconds": round(seconds, 3),
+        "compile_seconds": judgement.compile_seconds,
         "versions": _versions(),
         "platform": _platform(),
         "commit": _commit(pathlib.Path(inspect.getfile(module)).parent),
@@ -85,12 +90,21 @@ def file_name(result: dict[str, Any]) -> str:
     return result["claim"] + (".smoke" if result["size"] == "smoke" else "")
 
 
-def write(result: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
-    """Write `<claim>.json`, whole or not at all; see `file_name`."""
+def write(result: dict[str, Any], chart: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
+    """Write `<claim>.json` and its Vega-Lite `<claim>.chart.json`, each whole or not at all.
+
+    The result comes last: where it is, the chart is too. See `file_name`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{file_name(result)}.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    name = file_name(result)
+    _write_whole(folder / f"{name}.chart.json", json.dumps(chart, separators=(",", ":")))
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    return _write_whole(folder / f"{name}.json", text)
+
+
+def _write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text + "\n")
     os.replace(partial, path)
     return path
 

@@ -42,8 +42,9 @@ def run_one(module: ModuleType, size: Size, folder: pathlib.Path) -> dict[str, A
     judgement = module.judge(config, measured)
     seconds = time.perf_counter() - start
     result = record.build(module, config, size, measured, judgement, seconds)
-    record.write(result, folder)
-    page.write(module, result, module.chart(config, measured), folder)
+    chart = page.spec(module.chart(config, measured))
+    record.write(result, chart, folder)
+    page.write(module, result, chart, folder)
     return result
 
 
