@@ -72,7 +72,7 @@ class Config:
 
 
 FULL = Config(gains=33, seeds=40)
-SMOKE = Config(gains=2, seeds=2, examples=4)
+SMOKE = Config(gains=3, seeds=2, examples=4)
 
 
 def relative_gains(config):

@@ -18,7 +18,7 @@ class Decision(NamedTuple):
 
 def decide(
     holds: Sequence | np.ndarray,
-    gamma: float,
+    gamma: float | None,
     moderators: Mapping[str, Sequence | np.ndarray] | None = None,
     families: Sequence | np.ndarray | None = None,
 ) -> Decision:
@@ -35,7 +35,12 @@ def decide(
         gamma: the share that the quantifier of the claim stands for.
         moderators: name → (n,) levels, declared before the run.
         families: (n,) labels that weigh equally; None is one family.
+
+    Raises:
+        ValueError: without γ: an exact statement is no matter of shares.
     """
+    if gamma is None:
+        raise ValueError("gamma is None: give the claim a quantifier in lab.claim.GAMMA.")
     holds, moderators = np.asarray(holds, float), moderators or {}
     share = stats.stratified_wilson(holds, families)
     strata = by_level(holds, moderators)

@@ -35,9 +35,14 @@ def test_wilson_by_hand():
     assert shares.percent(shares.decide([1, 1, 1, 1], 0.5).share) == "100 % [51 %, 100 %]"
 
 
+def test_an_exact_claim_has_no_share():
+    with pytest.raises(ValueError, match="quantifier"):
+        shares.decide([1.0], None)
+
+
 def test_noise_seldom_looks_like_a_moderator():
     rng = np.random.default_rng(0)
     fooled = sum(
-        shares.decide(rng.random(100) < 0.5, 0.5, HALVES).verdict == "depends" for _ in range(400)
+        shares.decide(rng.random(100) < 0.5, 0.5, HALVES).verdict == "depends" for _ in range(100)
     )
-    assert fooled <= 4
+    assert fooled <= 1
