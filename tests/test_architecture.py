@@ -33,6 +33,10 @@ ALLOWED = {
     "checkpoint": {"devices", "errors", "tree", "types"},
     "train": {"data", "devices", "optim", "errors", "tree", "types", "checkpoint", "metrics"},
     "population": {"data", "devices", "errors", "train", "tree", "types"},
+    "diagnose": {
+        *("activations", "data", "errors", "layers", "losses", "metrics", "models", "optim"),
+        *("population", "stats", "train", "tree", "types"),
+    },
 }
 TOP = {"cli", "run", "lab"}
 """Rooms that put the others together and may import all of them."""
