@@ -1,0 +1,46 @@
+"""An experiment's own chart: the sliders it has, and a picture of it where no script runs."""
+
+import base64
+import hashlib
+import json
+import pathlib
+import urllib.parse
+from typing import Any
+
+LARGE = 150_000
+"""Bytes above which a picture may be cheaper as dots than as lines."""
+
+
+def sliders(chart: dict[str, Any] | None) -> list[str]:
+    """What a reader can turn, by name, in a Vega-Lite specification."""
+    bound = [p["bind"] for p in (chart or {}).get("params", ()) if isinstance(p.get("bind"), dict)]
+    inputs = [bind for bind in bound if "input" in bind]
+    return [str(bind.get("name") or bind["input"]).split(":")[0].strip() for bind in inputs]
+
+
+def still(chart: dict[str, Any], cache: pathlib.Path) -> str:
+    """The chart as it stands before anyone turns a slider, as a `data:` address.
+
+    Args:
+        chart: a Vega-Lite specification.
+        cache: a folder in which pictures are kept by the hash of what they show.
+    """
+    text = json.dumps(chart, sort_keys=True)
+    path = cache / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.txt"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        path.write_text(_picture(chart), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def _picture(chart: dict[str, Any]) -> str:
+    import vl_convert
+
+    config = {"aria": False, "background": "white"}
+    svg = vl_convert.vegalite_to_svg(chart, config=config)
+    as_lines = "data:image/svg+xml," + urllib.parse.quote(svg, safe=" /:;=,<>()'?!*@$+-_.~")
+    if len(as_lines) <= LARGE:
+        return as_lines
+    png = vl_convert.vegalite_to_png(chart, scale=1.5, config=config)
+    as_dots = "data:image/png;base64," + base64.b64encode(png).decode()
+    return min(as_lines, as_dots, key=len)

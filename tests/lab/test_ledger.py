@@ -1,0 +1,322 @@
+import html.parser
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from jaxdl.lab import VERDICTS, ledger
+from jaxdl.lab.ledger import __main__ as command
+from jaxdl.lab.ledger import charts, curves, document, effects, entries, pages, parts, strata, words
+from tests.lab import ledger_results as made
+from tests.sections import SECTIONS
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    made.write(folder, *made.many(), made.result("tiny", size="smoke"), **made.CHARTS)
+    return ledger.write(folder)
+
+
+class Tags(html.parser.HTMLParser):
+    """Every start tag with its attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def ids(self):
+        return [attrs["id"] for _, attrs in self.tags if "id" in attrs]
+
+
+@pytest.fixture(scope="module")
+def tags(page):
+    return Tags(page.read_text())
+
+
+def test_one_file_of_at_most_8_mb_that_names_nothing_outside(page, tags):
+    assert page.name == "ledger.html" and page.stat().st_size <= 8_000_000
+    for tag, attrs in tags.tags:
+        for name in {"src", "href", "action", "srcset"} & set(attrs):
+            assert attrs[name].startswith(("#", "data:")), (tag, attrs[name][:80])
+
+
+def test_every_finding_has_a_row_and_a_card_and_a_smoke_run_has_none(page, tags):
+    cards = [a["id"] for t, a in tags.tags if t == "article"]
+    rows = [a["data-claim"] for t, a in tags.tags if t == "li" and "data-claim" in a]
+    assert sorted(cards) == sorted(rows) and len(cards) == len(made.many())
+    assert {"claim-9", "claim-20", "claim-666", "identity", "kill_matrix"} <= set(cards)
+    assert "tiny" not in page.read_text().split("<script")[0]
+
+
+def test_ids_are_unique_and_every_link_leads_somewhere(tags):
+    ids = tags.ids()
+    assert len(ids) == len(set(ids))
+    links = {a["href"][1:] for t, a in tags.tags if t == "a"}
+    assert links <= set(ids)
+
+
+def test_two_findings_of_one_number_have_two_addresses(tmp_path):
+    made.write(tmp_path, made.result("a", number="46/50"), made.result("b", number="46/50"))
+    found, _ = entries.read(tmp_path, None)
+    assert [entry.anchor for entry in found] == ["claim-46-50", "b"]
+
+
+def test_hostile_names_are_text(page, tags):
+    text = page.read_text()
+    assert not [a for t, a in tags.tags if t == "img" and not a["src"].startswith("data:")]
+    assert not [a for _, a in tags.tags if any(name.startswith("on") for name in a)]
+    scripts = [a for t, a in tags.tags if t == "script"]
+    assert len(scripts) == text.count("</script>") == len(made.CHARTS) + 2
+    assert "onerror=&#34;document.title" in text
+
+
+def test_only_our_own_scripts_may_run():
+    allowed = document.policy(["1 + 1"])
+    # printf '1 + 1' | openssl dgst -sha256 -binary | base64
+    assert "script-src 'sha256-cvzllEegH0iLEWnS10JnnP4waol3LWf+8Bi8/pVDH2g='" in allowed
+    assert allowed.startswith("default-src 'none'") and "unsafe-eval" not in allowed
+    assert "unsafe-inline" not in allowed.split("script-src")[1].split(";")[0]
+
+
+def read_one(tmp_path, own, committed):
+    made.write(tmp_path / "own", *own)
+    made.write(tmp_path / "evidence", *committed)
+    (entry,), _ = entries.read(tmp_path / "own", tmp_path / "evidence")
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("own", "committed", "shown", "beside"),
+    [
+        ("default", "full", "committed evidence", "default"),
+        ("full", "full", "run on this machine", "full"),
+        ("full", None, "run on this machine", None),
+        (None, "full", "committed evidence", None),
+        ("smoke", "full", "committed evidence", None),
+    ],
+)
+def test_the_larger_size_is_shown_and_the_other_beside_it(tmp_path, own, committed, shown, beside):
+    runs = [[made.result("a", size=size)] if size else [] for size in (own, committed)]
+    entry = read_one(tmp_path, *runs)
+    assert entry.source == shown and entry.result["size"] == (committed or own)
+    assert (entry.other and entry.other["size"]) == beside
+
+
+def test_a_broken_file_is_named_and_the_rest_is_shown(tmp_path):
+    made.write(tmp_path, made.result("a"))
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "strange.json").write_text("[1, 2]")
+    text = ledger.write(tmp_path).read_text()
+    assert "Could not be read: broken.json." in text and 'id="a"' in text
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    text = ledger.write(tmp_path / "none yet", tmp_path / "nor this").read_text()
+    assert "No findings yet: run <code>python -m experiments</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({}, 0.95),
+        ({"estimate": {"name": "Probability of improvement", **made.share(0.6)}}, 0.6),
+        ({"estimate": {"name": "log ratio", "value": 0.3, "low": 0.2, "high": 0.4}}, None),
+        ({"estimate": {"name": "share of bugs", "value": 0.2, "low": 0.2, "high": 0.2}}, None),
+        ({"estimate": {"name": "share gained", "value": 1.2, "low": 1.0, "high": 1.4}}, None),
+        ({"gamma": None}, None),
+        (
+            {
+                "estimate": {"name": "log ratio", "value": 0.3, "low": 0.2, "high": 0.4},
+                "effects": [made.effect("p", 0), made.effect("q", 0, primary=True)],
+            },
+            0.71,
+        ),
+    ],
+)
+def test_what_stands_on_the_axis_of_shares(changes, value):
+    share = entries.share_of(made.result("a", **changes))
+    assert (share and share["value"]) == value
+
+
+def test_every_section_of_the_notes_is_in_one_week():
+    listed = [section for part in parts.PARTS for section in part.sections]
+    assert sorted(listed) == sorted(SECTIONS)
+    assert all(parts.part_of(section).key != "other" for section in SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("gradient descent with  momentum", "c2w2"),
+        ("Vectorizing Logistic Regression's Gradient", "c1w2"),
+        ("Dropout Regularization; Understanding Dropout", "c2w1"),
+        ("something else", "other"),
+    ],
+)
+def test_sections_written_otherwise_are_recognised(section, key):
+    assert parts.part_of(section).key == key
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.714, "71%"), (0.996, "99.6%"), (1.0, "100%"), (0.0, "0%"), (0.004, "0.4%"), (0.99, "99%")],
+)
+def test_percents_do_not_hide_that_it_is_not_all_or_none(share, shown):
+    assert words.percent(share) == shown
+
+
+def test_every_verdict_has_a_letter_of_its_own():
+    assert set(words.LETTERS) == set(VERDICTS)
+    assert len(set(words.LETTERS.values())) == len(VERDICTS)
+
+
+def points(path):
+    return [float(x) for x in re.findall(r"M(-?\d+) ", path)]
+
+
+def test_a_dot_for_each_problem_and_infinity_at_the_edge():
+    shown = effects.comparison(made.effect("p", 0, families=("f",)))
+    (row,) = shown.rows
+    drawn = {side: points(path) for side, path in row.dots.items()}
+    assert sum(map(len, drawn.values())) == 32
+    assert drawn["tie"] == [500.0]
+    assert drawn["better"].count(992.0) == 2 and drawn["than"].count(8.0) == 1
+    assert all(x > 500 for x in drawn["better"]) and all(x < 500 for x in drawn["than"])
+    assert row.counts == f"{len(drawn['better'])} of 32, 3 at ∞"
+
+
+def test_swapping_the_arms_mirrors_the_strip():
+    there = made.effect("p", 1, families=("f",))
+    back = there | {"differences": [-words.number(d) for d in there["differences"]]}
+    (row,), (mirrored,) = (effects.comparison(e).rows for e in (there, back))
+    assert sorted(1000 - x for x in points(row.dots["better"])) == pytest.approx(
+        points(mirrored.dots["than"]), abs=1
+    )
+
+
+def test_a_curve_is_interrupted_where_it_has_no_value():
+    item = made.curve("p", "f", "a", 0.1) | {
+        "x": [0, 1, 2, 3], "median": [1.0, "nan", 2.0, 1.0], "low": [1] * 4, "high": [2] * 4,
+    }  # fmt: skip
+    (panel,) = curves.panels([item])
+    assert panel.arms[0].line.count("M") == 2 and panel.arms[0].line.count("L") == 1
+
+
+def test_an_axis_by_hand():
+    # 0 and 10 with 4 % room on both sides: 340 − 46 − 8 = 286 wide, 5 lies in the middle.
+    scale = curves._scale([np.array([0.0, 10.0])], 46, 332, wide=30)
+    assert float(scale(5.0)) == pytest.approx(46 + 286 / 2)
+    assert [label for _, label in scale.ticks()] == ["0", "5", "10"]
+    decades = curves._scale([np.array([1e-4, 1.0])], 0, 100, wide=30)
+    assert decades.log and float(decades(1e-2)) == pytest.approx(50)
+
+
+def test_a_curve_without_any_value_is_still_a_panel():
+    nothing = {key: ["nan"] * 2 for key in ("median", "low", "high")}
+    (panel,) = curves.panels([made.curve("p", "f", "a", 0.1) | nothing | {"x": [0, 1]}])
+    assert panel.arms[0].line == panel.arms[0].band == ""
+
+
+def test_two_moderators_are_a_table_and_one_is_a_list():
+    moderators, heatmaps = strata.split(made.rich()["strata"])
+    assert [m.name for m in moderators] == ["family"]
+    (heatmap,) = heatmaps
+    assert (heatmap.rows, heatmap.columns) == (["1", "10⁴"], ["16", "full"])
+    assert heatmap.cells["10⁴", "full"].shown == "100% [90, 100]"
+
+
+def test_explorers_are_the_charts_with_knobs():
+    assert charts.sliders(made.chart(slider=True)) == ["which"]
+    assert charts.sliders(made.chart()) == charts.sliders(None) == []
+
+
+def test_pictures_go_first_and_live_charts_stay_where_there_is_little_room():
+    full = {n: document.Drawing("s" * 10 * n, "p" * 100 * n) for n in (1, 2, 3)}
+    names = dict(zip("abc", full.values(), strict=True))
+    assert document.fitting(names, 660) == names
+    kept = document.fitting(names, 659)
+    assert [len(d.still) for d in kept.values()] == [100, 200, 0]
+    kept = document.fitting(names, 40)
+    assert [(len(d.spec), d.still) for d in kept.values()] == [(10, ""), (20, ""), (0, "")]
+
+
+def test_a_page_that_would_be_too_large_says_what_it_left_out(tmp_path):
+    made.write(tmp_path, made.result("identity"), **made.CHARTS)
+    found, _ = entries.read(tmp_path, None)
+    small = document.render(found, [], tmp_path, most=document.SPARE)
+    assert "The chart is left out here" in small
+
+
+def test_errata_and_kills_come_from_the_results(tmp_path):
+    made.write(tmp_path, *made.many())
+    found, _ = entries.read(tmp_path, None)
+    wrong, right = pages.formulas(found)
+    assert [f.printed for f in wrong] == ["c = d <"] and [f.printed for f in right] == ["a = b"]
+    assert (wrong[0].error, wrong[0].error_corrected, right[0].error) == ("∞", "1e-16", "0")
+    matrix = pages.kill_matrix(found)
+    assert matrix.totals == ["50%", "100%"] and matrix.rows[1][1] == [False, True]
+
+
+def test_the_index_of_concepts_has_every_section(tmp_path):
+    assert sorted(c.section for c in pages.concepts()) == sorted(SECTIONS)
+    assert pages.concepts(tmp_path / "not there.md") == []
+
+
+def test_the_table_for_the_readme_by_hand(tmp_path):
+    exact = {"gamma": None, "estimate": {"name": "a | b", "value": 2.0, "low": 2.0, "high": 2.0}}
+    made.write(tmp_path, made.rich(size="full"), made.result("x", title="X", **exact))
+    assert ledger.readme_table(tmp_path).splitlines()[2:] == [
+        "| 9 · Momentum almost always works faster | depends | 71% [67, 75] of 320 problems; "
+        "“almost always” asks for 90% |",
+        "| X | supported | a \\| b: 2 |",
+    ]
+    assert ledger.readme_table(tmp_path / "no evidence") == ""
+
+
+def test_a_readme_keeps_everything_outside_the_markers():
+    before = "a\n<!-- verdicts -->\nold\n<!-- end of verdicts -->\nb\n"
+    after = ledger.with_table(before, "| new |")
+    assert after == "a\n<!-- verdicts -->\n| new |\n<!-- end of verdicts -->\nb\n"
+    assert ledger.with_table(after, "") == "a\n<!-- verdicts -->\n<!-- end of verdicts -->\nb\n"
+    with pytest.raises(ValueError, match="end of verdicts"):
+        ledger.with_table("no markers", "")
+
+
+def test_the_table_in_the_readme_is_the_one_that_the_evidence_gives():
+    table = ledger.readme_table(ROOT / "experiments" / "evidence")
+    readme = (ROOT / "README.md").read_text()
+    if table or "<!-- verdicts -->" in readme:
+        assert ledger.with_table(readme, table) == readme, (
+            "python -m jaxdl.lab.ledger --readme README.md"
+        )
+
+
+def test_the_command_writes_the_page_and_the_table(tmp_path, capsys):
+    made.write(tmp_path / "evidence", made.result("a", size="full"))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- verdicts -->\n<!-- end of verdicts -->\n")
+    folders = ["--results", tmp_path / "r", "--evidence", tmp_path / "evidence"]
+    assert command.main([*map(str, folders), "--readme", str(readme)]) == 0
+    assert "| The title of a | supported |" in readme.read_text()
+    assert str(tmp_path / "r" / "ledger.html") in capsys.readouterr().out
+
+
+def test_pictures_are_kept_by_what_they_show(tmp_path, monkeypatch):
+    first = charts.still(made.chart(), tmp_path)
+    monkeypatch.setattr(charts, "_picture", lambda chart: "data:again")
+    assert charts.still(made.chart(), tmp_path) == first
+    assert charts.still(made.chart("other"), tmp_path) == "data:again"
+
+
+def test_a_chart_cannot_end_its_script_element():
+    hostile = document.embedded(made.chart(made.HOSTILE))
+    assert "<" not in hostile and json.loads(hostile) == made.chart(made.HOSTILE)
