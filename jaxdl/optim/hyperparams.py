@@ -100,8 +100,10 @@ def with_hyperparams(
         are kept in `state.hyperparams`; a function of the step may stand for any of them. All
         other arguments (switches, dtypes, counts, masks) stay fixed.
 
-    The updates equal those of the recipe with constant numbers, also where 1 − b2 needs more
-    digits than float32 has: what rounding takes from a Python float is kept beside it.
+    The updates of a compiled step equal those of the recipe with constant numbers, also where
+    1 − b2 needs more digits than float32 has: what rounding takes from a Python float is kept
+    beside it. Inside larger programs a compiler may round a sum of two products in another order,
+    with constants as with these; where the products cancel (Nadam), that shows in more digits.
     """
     signature = inspect.signature(recipe)
 

@@ -47,8 +47,9 @@ def check_against(
     """Checks that an optimizer equals a reference, on a nested tree of random gradients.
 
     In float64 both run on their own for `steps` steps, and after each the parameters must agree
-    to `rtol` relative to the largest entry of each leaf. In float32 every step starts both from
-    the same state, and each entry of the updates must agree to `max_ulps` units in the last place.
+    to `rtol` relative to the largest entry of each leaf. In float32 every compiled step starts both
+    from the same state, and each entry of the updates must agree to `max_ulps` units in the last
+    place.
 
     Args:
         mine: The optimizer to check.
@@ -167,36 +168,31 @@ def _side_by_side(mine, reference, steps, scales, seed) -> tuple[PyTree, PyTree]
 def _step_by_step(mine, reference, convert, steps, scales, seed) -> tuple[PyTree, PyTree]:
     """The updates of each step of both optimizers, both from the state of `mine`.
 
-    Each is a program of its own, of the same form: how a compiler rounds a product and a sum
-    depends on what stands beside them.
+    Each step is a compiled program of its own that keeps all results, as a training loop does:
+    how a compiler rounds a product and a sum depends on what else a program computes.
     """
-    params = problem(jnp.float32, seed)
 
-    def advance(carry, gradients):
-        w, state = carry
-        updates, after = mine.update(gradients, state, w)
-        return (apply_updates(w, updates), after), (gradients, state, w)
+    def one(optimizer):
+        def step(gradients, state, w):
+            updates, after = optimizer.update(gradients, state, w)
+            return updates, after, apply_updates(w, updates)
 
-    def updates_of(optimizer, convert):
-        def step(_, before):
-            gradients, state, w = before
-            return None, optimizer.update(gradients, convert(state), w)[0]
+        return jax.jit(step)
 
-        return _scan(step, None, before)
-
-    gradients = random_gradients(scales, jnp.float32, seed + 1, steps)
-    before = _scan(advance, (params, mine.init(params)), gradients)
-    return updates_of(mine, lambda state: state), updates_of(reference, convert)
+    ours, theirs = one(mine), one(reference)
+    w = problem(jnp.float32, seed)
+    state, history = mine.init(w), []
+    for gradients in _each(random_gradients(scales, jnp.float32, seed + 1, steps), steps):
+        expected, _, _ = theirs(gradients, convert(state), w)
+        updates, state, w = ours(gradients, state, w)
+        history.append((updates, expected))
+    return jax.tree.map(lambda *us: np.stack(us), *history) if history else ({}, {})
 
 
 def _scan(step, start, xs) -> Any:
     """The stacked outputs of a compiled scan, as NumPy arrays."""
     outputs = jax.jit(lambda carry, xs: jax.lax.scan(step, carry, xs)[1])(start, xs)
-    return jax.tree.map(_to_numpy, outputs)
-
-
-def _to_numpy(x) -> Any:
-    return x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
+    return jax.tree.map(np.asarray, outputs)
 
 
 def _transplanted(mine, reference) -> Callable[[PyTree], PyTree]:
@@ -318,15 +314,16 @@ def _check_empty_tree(optimizer) -> None:
 def _run_eager(optimizer, steps) -> Params:
     params = problem()
     state = optimizer.init(params)
-    for gradients in _each(steps):
+    for gradients in _each(random_gradients(steps=steps), steps):
         updates, state = optimizer.update(gradients, state, params)
         params = apply_updates(params, updates)
     return params
 
 
-def _each(steps) -> list[PyTree]:
-    stacked = random_gradients(steps=steps)
-    return [jax.tree.map(lambda g, t=t: g[t], stacked) for t in range(steps)]
+def _each(stacked, steps) -> list[PyTree]:
+    """One tree for each step (cut by NumPy, which is quick)."""
+    stacked = jax.tree.map(np.asarray, stacked)
+    return [jax.tree.map(lambda g, t=t: jnp.asarray(g[t]), stacked) for t in range(steps)]
 
 
 def _check_jit(optimizer, expected, steps, rtol) -> None:
@@ -341,7 +338,7 @@ def _check_jit(optimizer, expected, steps, rtol) -> None:
     compiled = jax.jit(step, donate_argnums=(0, 1))
     params = problem()
     state = optimizer.init(params)
-    for gradients in _each(steps):
+    for gradients in _each(random_gradients(steps=steps), steps):
         params, state = compiled(params, state, gradients)
     assert traces == 1, f"Law broken: traced once. {steps} equal steps were traced {traces} times."
     _assert_close("jit with donated buffers = eager", params, expected, rtol)
