@@ -55,6 +55,7 @@ def build(
         "title": claim.title,
         "quote": claim.quote,
         "section": claim.section,
+        "asked": inspect.cleandoc(module.__doc__ or ""),
         "quantifier": claim.quantifier,
         "gamma": claim.gamma,
         "verdict": judgement.verdict,

@@ -8,7 +8,18 @@ import pytest
 
 from jaxdl.lab import VERDICTS, ledger
 from jaxdl.lab.ledger import __main__ as command
-from jaxdl.lab.ledger import charts, curves, document, effects, entries, pages, parts, strata, words
+from jaxdl.lab.ledger import (
+    charts,
+    curves,
+    document,
+    effects,
+    entries,
+    pages,
+    parts,
+    strata,
+    together,
+    words,
+)
 from tests.lab import ledger_results as made
 from tests.sections import SECTIONS
 
@@ -64,10 +75,23 @@ def test_ids_are_unique_and_every_link_leads_somewhere(tags):
     assert links <= set(ids)
 
 
+def test_every_address_of_the_page_is_reserved(tags):
+    own = {a["id"] for t, a in tags.tags if t in ("header", "section", "form", "input", "output")
+           and "id" in a and "-protocol-" not in a["id"]}  # fmt: skip
+    assert own <= set(entries.PAGES)
+
+
 def test_two_findings_of_one_number_have_two_addresses(tmp_path):
     made.write(tmp_path, made.result("a", number="46/50"), made.result("b", number="46/50"))
     found, _ = entries.read(tmp_path, None)
     assert [entry.anchor for entry in found] == ["claim-46-50", "b"]
+    assert [entry.aliases for entry in found] == [("claim-46", "claim-50"), ()]
+
+
+def test_a_claim_named_like_a_part_of_the_page_gets_another_address(tmp_path):
+    made.write(tmp_path, made.result("search"))
+    (entry,), _ = entries.read(tmp_path, None)
+    assert entry.anchor == "search-0"
 
 
 def test_hostile_names_are_text(page, tags):
@@ -234,8 +258,32 @@ def test_two_moderators_are_a_table_and_one_is_a_list():
     assert heatmap.cells["10⁴", "full"].shown == "100% [90, 100]"
 
 
+def test_verdicts_taken_together_by_hand(tmp_path):
+    # 98 of 100 against ½: p = 2 Σₖ₌₀² C(100, k) / 2¹⁰⁰ = 2 · 5051 / 2¹⁰⁰ ≈ 8e-27, Holm: 2 · that.
+    # 60 of 100 against ½: p = 0.0569 (R's binom.test), the larger of two, so it stays.
+    numbers = {"gamma": 0.5, "n_problems": 100}
+    shares = [{"estimate": {"name": "share", **made.share(value)}} for value in (0.98, 0.6)]
+    made.write(
+        tmp_path,
+        *(made.result(n, **numbers, **e) for n, e in zip("ab", shares, strict=True)),
+        made.result("c", **numbers | {"gamma": None}),
+    )
+    found, _ = entries.read(tmp_path, None)
+    said = together.holm(found)
+    assert set(said) == {"a", "b"} and "2 claims" in said["a"]
+    assert "it stands (exact binomial, Holm: p < 0.001)" in said["a"]
+    assert "it would not stand at 5% (exact binomial, Holm: p = 0.057)" in said["b"]
+
+
+def test_a_share_without_an_interval_is_shown_in_percent():
+    count = {"name": "share of bugs", "value": 1 / 6, "low": 1 / 6, "high": 1 / 6}
+    assert entries.shown(made.result("a", estimate=count)) == "17%"
+
+
 def test_explorers_are_the_charts_with_knobs():
     assert charts.sliders(made.chart(slider=True)) == ["which"]
+    unnamed = {"params": [{"name": "table", "bind": {"input": "select", "options": []}}]}
+    assert charts.sliders(unnamed) == ["table"]
     assert charts.sliders(made.chart()) == charts.sliders(None) == []
 
 

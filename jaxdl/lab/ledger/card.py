@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxdl.lab.ledger import charts, effects, strata, words
-from jaxdl.lab.ledger.entries import Entry, share_of
+from jaxdl.lab.ledger.entries import Entry, share_of, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ def card(entry: Entry) -> Card:
         letter=words.LETTERS.get(result["verdict"], "?"),
         verdict_key=words.slug(result["verdict"]),
         number=result.get("number") or "",
-        estimate=words.percents(entry.share) if entry.share else words.estimate(result["estimate"]),
+        estimate=shown(result),
         asked=_asked(result),
         protocols=effects.protocols(result),
         moderators=moderators,
@@ -84,10 +84,10 @@ def _other(result: dict[str, Any] | None) -> str:
     """One line about a run of another size."""
     if result is None:
         return ""
-    share = share_of(result)
-    shown = (
-        f"{words.percents(share)} of {result['n_problems']:,} problems"
-        if share
-        else f"{result['estimate']['name']}: {words.estimate(result['estimate'])}"
+    number = shown(result)
+    said = (
+        f"{number} of {result['n_problems']:,} problems"
+        if share_of(result)
+        else f"{result['estimate']['name']}: {number}"
     )
-    return f"The {result['size']} run beside it: {result['verdict']}; {shown}."
+    return f"The {result['size']} run beside it: {result['verdict']}; {said}."

@@ -13,9 +13,13 @@ LARGE = 150_000
 
 def sliders(chart: dict[str, Any] | None) -> list[str]:
     """What a reader can turn, by name, in a Vega-Lite specification."""
-    bound = [p["bind"] for p in (chart or {}).get("params", ()) if isinstance(p.get("bind"), dict)]
-    inputs = [bind for bind in bound if "input" in bind]
-    return [str(bind.get("name") or bind["input"]).split(":")[0].strip() for bind in inputs]
+    knobs = [p for p in (chart or {}).get("params", ()) if "input" in _bind(p)]
+    return [str(_bind(p).get("name") or p["name"]).split(":")[0].strip() for p in knobs]
+
+
+def _bind(parameter: dict[str, Any]) -> dict[str, Any]:
+    bind = parameter.get("bind")
+    return bind if isinstance(bind, dict) else {}
 
 
 def still(chart: dict[str, Any], cache: pathlib.Path) -> str:

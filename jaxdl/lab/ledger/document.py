@@ -12,7 +12,7 @@ from typing import Any
 from jaxdl.lab import page
 from jaxdl.lab.claim import VERDICTS
 from jaxdl.lab.ledger import card as cards
-from jaxdl.lab.ledger import charts, curves, effects, pages, parts, words
+from jaxdl.lab.ledger import charts, curves, effects, pages, parts, together, words
 from jaxdl.lab.ledger import entries as findings
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
@@ -71,6 +71,7 @@ def render(
         "errata": pages.formulas(found),
         "kills": pages.kill_matrix(found),
         "concepts": pages.concepts(),
+        "together": together.holm(found),
         "anchors": {c.entry.name: c.entry.anchor for c in listed},
         "unreadable": unreadable,
         "about": _about([entry.result for entry in found]),

@@ -11,6 +11,12 @@ from jaxdl.lab.ledger import parts, words
 SIZES = ("default", "full")
 """From small to large; a smoke run concludes nothing and is never shown."""
 
+PAGES = (
+    "top", "filters", "search", "shown", "clear",
+    "overview", "claims", "explorers", "errata", "kills", "concepts",
+)  # fmt: skip
+"""Addresses that the page itself uses."""
+
 SHARE = re.compile(r"\b(share|probability|fraction|proportion|poi)\b", re.IGNORECASE)
 
 
@@ -23,6 +29,7 @@ class Entry:
     source: str
     other: dict[str, Any] | None = None
     anchor: str = ""
+    aliases: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -38,6 +45,16 @@ class Entry:
     def share(self) -> dict[str, Any] | None:
         """The share of problems that decides; see `share_of`."""
         return share_of(self.result)
+
+
+def shown(result: dict[str, Any]) -> str:
+    """The deciding number in words: a share in percent, also one without an interval."""
+    share, estimate = share_of(result), result["estimate"]
+    if share:
+        return words.percents(share)
+    if SHARE.search(estimate["name"]) and estimate["low"] == estimate["high"] <= 1:
+        return words.percent(words.number(estimate["value"]))
+    return words.estimate(estimate)
 
 
 def share_of(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -89,16 +106,31 @@ def read(results: pathlib.Path, evidence: pathlib.Path | None) -> tuple[list[Ent
 
 
 def _anchored(entries: list[Entry]) -> list[Entry]:
-    """Each with the address of its card: by number, by name where it has none or it is taken."""
-    taken: set[str] = set()
+    """Each with the address of its card: by number, by name where it has none or it is taken.
+
+    A claim of several numbers, "31/47", is found under each of them too.
+    """
+    taken = set(PAGES)
+
+    def first_free(*addresses: str) -> str:
+        address = next(a for a in addresses if a not in taken)
+        taken.add(address)
+        return address
+
     found = []
-    for entry in entries:
-        number = entry.result.get("number")
-        anchor = words.slug(f"claim {number}") if number else words.slug(entry.name)
-        anchor = words.slug(entry.name) if anchor in taken else anchor
-        taken.add(anchor)
+    for i, entry in enumerate(entries):
+        number, name = entry.result.get("number"), words.slug(entry.name)
+        by_number = [words.slug(f"claim {number}")] if number else []
+        anchor = first_free(*by_number, name, f"{name}-{i}")
         found.append(dataclasses.replace(entry, anchor=anchor))
-    return found
+    return [dataclasses.replace(entry, aliases=_aliases(entry, taken)) for entry in found]
+
+
+def _aliases(entry: Entry, taken: set[str]) -> tuple[str, ...]:
+    numbers = re.findall(r"\d+", entry.result.get("number") or "")
+    free = [a for a in dict.fromkeys(f"claim-{number}" for number in numbers) if a not in taken]
+    taken.update(free)
+    return tuple(free)
 
 
 def _folder(folder: pathlib.Path, unreadable: list[str]) -> dict[str, dict[str, Any]]:

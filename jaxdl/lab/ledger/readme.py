@@ -32,8 +32,8 @@ def _numbers(entry: entries.Entry) -> str:
     result = entry.result
     if entry.share:
         asked = f"; “{result['quantifier']}” asks for {words.percent(result['gamma'])}"
-        return f"{words.percents(entry.share)} of {result['n_problems']:,} problems{asked}"
-    return f"{result['estimate']['name']}: {words.estimate(result['estimate'])}"
+        return f"{entries.shown(result)} of {result['n_problems']:,} problems{asked}"
+    return f"{result['estimate']['name']}: {entries.shown(result)}"
 
 
 def _cell(text: str) -> str:

@@ -75,8 +75,9 @@ function followAddress() {
     applyFilters();
     return;
   }
-  const target = hash.length > 1 && document.getElementById(hash.slice(1));
-  if (!target) return;
+  const found = hash.length > 1 && document.getElementById(hash.slice(1));
+  if (!found) return;
+  const target = found.closest(".card") || found;
   if (target.hidden) {  // a link to a claim wins over filters that hide it
     clearFilters();
     applyFilters();
