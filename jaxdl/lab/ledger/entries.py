@@ -110,7 +110,7 @@ def _anchored(entries: list[Entry]) -> list[Entry]:
 
     A claim of several numbers, "31/47", is found under each of them too.
     """
-    taken = set(PAGES)
+    taken: set[str] = set(PAGES)
 
     def first_free(*addresses: str) -> str:
         address = next(a for a in addresses if a not in taken)
