@@ -43,38 +43,20 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; }
 EMBED = """
 const place = document.getElementById("chart");
 const source = document.getElementById("spec").textContent;
-const scheme = matchMedia("(prefers-color-scheme: dark)");
-function narrow(part, room) {
-  if (part === null || typeof part !== "object") return;
-  if (typeof part.width === "number") part.width = Math.min(part.width, room - 150);
-  if (typeof part.height === "number") part.height = Math.min(part.height, room - 40);
-  if (part.axis && part.axis.labelLimit) part.axis.labelLimit = room * 0.4;
-  Object.values(part).forEach((inner) => narrow(inner, room));
-}
-function look(room) {
-  const dark = scheme.matches;
-  const soft = dark ? "#a2abb6" : "#5b6470", ink = dark ? "#e8eaed" : "#1b1f24";
-  const axis = { labelFontSize: 12, titleFontSize: 12, gridColor: dark ? "#2a3037" : "#e6e9ed",
-    labelColor: ink, titleColor: ink, domainColor: soft, tickColor: soft };
-  const legend = { labelFontSize: 12, titleFontSize: 12, labelColor: ink, titleColor: ink };
-  if (room < 700) Object.assign(legend, { orient: "bottom", columns: 2 });
-  return { font: "system-ui, sans-serif", axis, legend, view: { stroke: soft },
-    rule: { color: soft }, title: { anchor: "start", fontSize: 13, color: ink, limit: room } };
-}
-let drawn = 0;
-function draw() {
+let drawn = 0, view = null;
+async function draw() {
   const room = place.clientWidth;
   if (room === drawn) return;
   drawn = room;
-  const spec = JSON.parse(source);
-  spec.background = "transparent";
-  if (room < 700) narrow(spec, room);
-  vegaEmbed(place, spec, { config: look(room), actions: false, renderer: "svg" })
-    .catch((error) => { place.textContent = "The chart could not be drawn: " + error; });
+  try {
+    view = await drawChart(place, source, view);
+  } catch (error) {
+    place.textContent = "The chart could not be drawn: " + error;
+  }
 }
 draw();
 addEventListener("resize", draw);
-scheme.addEventListener("change", () => { drawn = 0; draw(); });
+dark.addEventListener("change", () => { drawn = 0; draw(); });
 """
 
 
@@ -122,7 +104,7 @@ def _render(module: ModuleType, result: dict[str, Any], chart: dict[str, Any]) -
 <footer>{text(_footer(result))}</footer>
 <script type="application/json" id="spec">{_embedded(chart)}</script>
 <script>{bundle()}</script>
-<script>{EMBED}</script>
+<script>{drawing()}{EMBED}</script>
 </body>
 </html>
 """
@@ -168,6 +150,11 @@ def spec(chart: Any) -> dict[str, Any]:
 def _embedded(spec: dict[str, Any]) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def drawing() -> str:
+    """The JavaScript that draws a chart in the room and the colours of a page."""
+    return (pathlib.Path(__file__).parent / "chart.js").read_text(encoding="utf-8")
 
 
 def bundle() -> str:

@@ -358,6 +358,21 @@ def test_the_command_writes_the_page_and_the_table(tmp_path, capsys):
     assert str(tmp_path / "r" / "ledger.html") in capsys.readouterr().out
 
 
+def test_a_lean_picture_is_still_one():
+    import xml.etree.ElementTree as xml
+
+    import vl_convert
+
+    whole = vl_convert.vegalite_to_svg(made.chart(made.HOSTILE))
+    small = charts.lean(whole)
+    assert len(small) < 0.7 * len(whole)
+    texts = [[e.text for e in xml.fromstring(svg).iter() if e.text] for svg in (whole, small)]
+    assert texts[0] == texts[1]
+    assert charts.lean('<path d="M0.123,-4.56"><text>0.123</text>') == (
+        "<path d='M0.1,-4.5'><text>0.123</text>"
+    )
+
+
 def test_pictures_are_kept_by_what_they_show(tmp_path, monkeypatch):
     first = charts.still(made.chart(), tmp_path)
     monkeypatch.setattr(charts, "_picture", lambda chart: "data:again")

@@ -127,13 +127,16 @@ def test_a_link_to_a_claim_wins_over_filters(browser, path):
     assert browser.run(f"{SHOWN}.length") == EVERYTHING
 
 
+TUNED = "each tuned, equal budgets"
+
+
 def test_tabs_by_keyboard(browser, path):
     browser.open(path)
     chosen = "document.querySelector('#claim-9 [aria-selected=true]')"
     panels = "[...document.querySelectorAll('#claim-9 [role=tabpanel]:not([hidden])')]"
-    assert browser.run(f"{chosen}.textContent") == "tuned"  # the one that decides
+    assert browser.run(f"{chosen}.textContent") == TUNED  # the one that decides
     browser.run(f"{chosen}.focus()")
-    for key, name in (("ArrowRight", "same rate"), ("ArrowRight", "defaults"), ("End", "tuned")):
+    for key, name in (("ArrowRight", "same rate"), ("ArrowRight", "defaults"), ("End", TUNED)):
         browser.press(key)
         assert browser.run(f"{chosen}.textContent") == name
         assert browser.run(f"{panels}.map(p => p.dataset.tab)") == [name]

@@ -63,7 +63,9 @@ def _origin(entry: Entry) -> list[tuple[str, str]]:
     time = words.seconds(result["seconds"])
     if result.get("compile_seconds") is not None:
         time += f", {words.seconds(result['compile_seconds'])} of them compiling"
+    arms = ", ".join(_arm(arm) for arm in result.get("arms", ()))
     return [
+        *([("Arms", arms)] if arms else []),
         ("Size", f"{result['size']}, {entry.source}"),
         ("Problems", f"{problems:,}" + (f", {seeds:,} seeds each" if seeds > 1 else "")),
         ("Time", time),
@@ -71,6 +73,10 @@ def _origin(entry: Entry) -> list[tuple[str, str]]:
         ("Specification", result["spec_sha256"][:12]),
         ("Commit", result.get("commit") or "unknown"),
     ]
+
+
+def _arm(arm: dict[str, Any]) -> str:
+    return str(arm["name"]) + (" (control)" if arm.get("role") == "control" else "")
 
 
 def machine(result: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import pathlib
+import re
 import urllib.parse
 from typing import Any
 
@@ -37,11 +38,24 @@ def still(chart: dict[str, Any], cache: pathlib.Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def lean(svg: str) -> str:
+    """The same picture in about half the bytes: no roles or classes, to a tenth of a pixel."""
+    svg = re.sub(r' (?:aria-[a-z]+|role|class|pointer-events)="[^"]*"', "", svg)
+    svg = re.sub(r">[^<]*<", lambda text: text.group().replace('"', "&quot;"), svg)
+    svg = re.sub(
+        r' (?:d|transform|[xy][12]?)="[^"]*"',
+        lambda attribute: re.sub(r"(\.\d)\d+", r"\1", attribute.group()),
+        svg,
+    )
+    # In an address a double quote takes three bytes.
+    return svg if "'" in svg else svg.replace('"', "'")
+
+
 def _picture(chart: dict[str, Any]) -> str:
     import vl_convert
 
     config = {"aria": False, "background": "white"}
-    svg = vl_convert.vegalite_to_svg(chart, config=config)
+    svg = lean(vl_convert.vegalite_to_svg(chart, config=config))
     as_lines = "data:image/svg+xml," + urllib.parse.quote(svg, safe=" /:;=,<>()'?!*@$+-_.~")
     if len(as_lines) <= LARGE:
         return as_lines

@@ -53,7 +53,7 @@ def render(
     found: list[findings.Entry], unreadable: list[str], cache: pathlib.Path, most: int = MOST
 ) -> str:
     """The page as text; charts are left out, largest pictures first, where it would not fit."""
-    scripts = {"bundle": page.bundle(), "ledger": _asset("ledger.js")}
+    scripts = {"bundle": page.bundle(), "ledger": page.drawing() + _asset("ledger.js")}
     drawings = {
         e.name: Drawing(embedded(e.chart), charts.still(e.chart, cache))
         for e in found

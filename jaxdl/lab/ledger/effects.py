@@ -14,6 +14,15 @@ STACK = (0, 5, -5, 10, -10)
 """Where dots go that share a bin: around the middle, then over each other."""
 
 
+LABELS = {
+    "tuned": "each tuned, equal budgets",
+    "same": "both at one setting",
+    "default": "both at their defaults",
+    "": "the run",
+}
+"""Protocols in words; others are shown by their own name."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """The problems of one family: paths of dots by who is better, and a count in words."""
@@ -53,7 +62,11 @@ def protocols(result: dict[str, Any]) -> list[Protocol]:
         return [each for each in items if str(each.get("protocol", "")) == name]
 
     return [
-        Protocol(name, [comparison(e) for e in of(name, effects)], curves.panels(of(name, drawn)))
+        Protocol(
+            LABELS.get(name, name),
+            [comparison(e) for e in of(name, effects)],
+            curves.panels(of(name, drawn)),
+        )
         for name in names
     ]
 

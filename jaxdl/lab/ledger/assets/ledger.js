@@ -185,61 +185,15 @@ function startCopy(button) {
 
 // ---------------------------------------------------------------- charts, when they come near
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-
-function lines(text, most) {
-  return text.split(" ").reduce((made, word) => {
-    const longer = made[made.length - 1] + " " + word;
-    return longer.length <= most ? [...made.slice(0, -1), longer] : [...made, word];
-  }, [""]).map((line) => line.trim()).filter(Boolean);
-}
-
-function narrow(part, room) {
-  if (part === null || typeof part !== "object") return;
-  if (typeof part.width === "number") part.width = Math.min(part.width, room - 150);
-  if (typeof part.height === "number") part.height = Math.min(part.height, room - 40);
-  if (part.axis && part.axis.labelLimit) part.axis.labelLimit = room * 0.4;
-  if (part.legend) part.legend.columns = 1;
-  if (typeof part.title === "string" && part.layer) part.title = lines(part.title, room / 7);
-  for (const [key, inner] of Object.entries(part)) {
-    if (key !== "data" && key !== "datasets") narrow(inner, room);  // a column may be called width
-  }
-}
-
-function look(room) {
-  const css = getComputedStyle(document.documentElement);
-  const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => css.getPropertyValue(name).trim());
-  const axis = { labelFontSize: 12, titleFontSize: 12, gridColor: line, labelColor: ink,
-    titleColor: ink, domainColor: soft, tickColor: soft };
-  const legend = { labelFontSize: 12, titleFontSize: 12, labelColor: ink, titleColor: ink };
-  if (room < 700) Object.assign(legend, { orient: "bottom", columns: 2 });
-  return { font: "system-ui, sans-serif", axis, legend, view: { stroke: line }, text: { color: ink },
-    header: { labelColor: ink, titleColor: ink }, rule: { color: soft },
-    title: { anchor: "start", fontSize: 13, color: ink, limit: room } };
-}
-
-function keepKnobs(spec, view) {
-  if (!view) return;
-  for (const knob of spec.params || []) if (knob.bind) knob.value = view.signal(knob.name);
-  view.finalize();
-}
-
 async function draw(figure) {
   const live = one(".live", figure);
-  const room = Math.floor(figure.clientWidth), key = room + (dark.matches ? " dark" : "");
-  if (!room || figure.dataset.drawn === key) return;
+  const key = Math.floor(figure.clientWidth) + (dark.matches ? " dark" : "");
+  if (!figure.clientWidth || figure.dataset.drawn === key) return;
   figure.dataset.drawn = key;
-  const spec = JSON.parse(one("script", figure).textContent);
-  spec.background = "transparent";
-  if (room < 700) narrow(spec, room);
-  keepKnobs(spec, figure.view);
   live.hidden = false;
   try {
-    // `ast`: expressions are interpreted, so that the page needs no right to evaluate text.
-    const made = await vegaEmbed(live, spec,
-      { config: look(room), actions: false, renderer: "svg", ast: true });
+    figure.view = await drawChart(live, one("script", figure).textContent, figure.view);
     figure.classList.add("drawn");
-    figure.view = made.view;
   } catch (error) {
     live.textContent = "The chart could not be drawn: " + error;
     console.error(error);
