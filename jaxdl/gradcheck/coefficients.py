@@ -50,6 +50,12 @@ def close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=CLOSE, abs_tol=1e-9)
 
 
+def is_simple(c: float) -> bool:
+    """A whole number up to 64 or a fraction of small ones, such as people write."""
+    near = Fraction(c).limit_denominator(12)
+    return close(float(near), c) and abs(near.numerator) <= (64 if near.denominator == 1 else 12)
+
+
 def written(c: float) -> str:
     """A number as a person writes it: 2, 1/3, 0.8, 1.2345."""
     near = Fraction(c).limit_denominator(64)

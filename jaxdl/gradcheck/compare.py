@@ -6,7 +6,7 @@ autodiff, the caller's own precision, and on failure the diagnosis.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ def check(
     points: Sequence[str] = ("given", "perturbed"),
     oracle: str = "auto",
     diagnose: bool = True,
-    terms: Mapping[str, Callable[..., Any]] | None = None,
     seed: int = 0,
     budget_s: float = 5.0,
 ) -> Report:
@@ -53,9 +52,9 @@ def check(
         oracle: "auto" or "ad+fd" (`jax.grad`, refereed by finite differences), "ad" (not
             refereed), "fd" (finite differences only).
         diagnose: name the bug when the check fails.
-        terms: named parts whose sum is the loss, for a sharper diagnosis.
         seed: of the perturbations and directions.
-        budget_s: seconds that the diagnosis may take.
+        budget_s: seconds of computing that the diagnosis may take; time in which other programs
+            hold the processor does not count.
 
     Returns:
         A report with the verdict PASS, FAIL or INCONCLUSIVE; `print(report)`,
@@ -69,9 +68,7 @@ def check(
     Source: notes, "Gradient checking". The notes compare with finite differences in one norm;
     here finite differences only referee, and every entry is compared.
     """
-    settings = Settings.of(
-        batch_argnums, batch_axis, points, oracle, diagnose, terms, seed, budget_s
-    )
+    settings = Settings.of(batch_argnums, batch_axis, points, oracle, diagnose, seed, budget_s)
     started = time.perf_counter()
     call = take_apart(params, args)
     mode = "numpy" if oracle == "fd" else "traced"

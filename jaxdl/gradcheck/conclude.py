@@ -63,7 +63,6 @@ def _problem(run: Run) -> Problem:
         points=tuple(_point(run, point) for point in smooth),
         batch_argnums=run.settings.batch_argnums,
         batch_axis=run.settings.batch_axis,
-        terms=run.settings.terms,
         noise={point.label: _full_noise(run, point) for point in smooth},
         seed=run.settings.seed,
     )

@@ -23,14 +23,18 @@ from jaxdl.gradcheck.bugs import (
     edges,
     extras,
     forward,
+    junctions,
     kernels,
     lookups,
     masks,
+    matrices,
     operands,
     paths,
     reductions,
     softmax,
     subsets,
+    truncation,
+    uses,
 )
 from jaxdl.gradcheck.problem import Finding, Point, Problem
 from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
@@ -52,12 +56,20 @@ FAMILIES = Families(
         extras.family,
         extras.transposed,
         lookups.family,
+        matrices.family,
         reductions.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
 )
 
-OTHERS = (forward.hypotheses, paths.hypotheses, dropped.hypotheses)
+OTHERS = (
+    forward.hypotheses,
+    paths.hypotheses,
+    junctions.hypotheses,
+    uses.hypotheses,
+    truncation.hypotheses,
+    dropped.hypotheses,
+)
 """Hypotheses about many nodes at once."""
 
 MAX_BUGS = 8
@@ -69,13 +81,14 @@ def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
 
     Args:
         problem: both gradients at several points.
-        budget_s: seconds after which the search stops; what is unexplained then is "unknown".
+        budget_s: seconds of computing after which the search stops; what is unexplained then is
+            "unknown".
 
     Returns:
         Findings; empty if the gradient is right.
     """
-    deadline = time.monotonic() + budget_s
-    names = tree.paths(problem.points[0].params)
+    deadline = time.thread_time() + budget_s
+    names = [path or "params" for path in tree.paths(problem.points[0].params)]
     broken = not_a_number(problem, names)
     points = [p for p in problem.points if _finite(p.hand) and _finite(p.auto)]
     if not points:
@@ -86,7 +99,8 @@ def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
         return broken
     matches, left = explain(cases, wrong, deadline, MAX_BUGS)
     findings = [_finding(m, cases, names) for m in matches]
-    return (*broken, *merged(findings), *leftover(cases, left, names))
+    stopped = budget_s if time.thread_time() > deadline else None
+    return (*broken, *merged(findings), *leftover(cases, left, names, stopped))
 
 
 def _finite(gradient) -> bool:
@@ -184,7 +198,7 @@ def explain(
                 return [chosen, *rest], 0
             if len(bits(still)) < len(bits(best[1])):
                 best = ([chosen, *rest], still)
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             break
         if best[0]:
             break
@@ -300,8 +314,13 @@ def _together(same: list[Finding]) -> Finding:
     )
 
 
-def leftover(cases: list[Case], left: int, names: list[str]) -> tuple[Finding, ...]:
-    """What no hypothesis explains: single wrong entries, and the rest as unknown."""
+def leftover(
+    cases: list[Case], left: int, names: list[str], stopped: float | None
+) -> tuple[Finding, ...]:
+    """What no hypothesis explains: single wrong entries, and the rest as unknown.
+
+    `stopped` is the number of seconds after which the search was stopped, if it was.
+    """
     findings, rest = [], []
     for i in nearest_to_loss(cases[0], left):
         place = lone_place(cases, i)
@@ -311,7 +330,7 @@ def leftover(cases: list[Case], left: int, names: list[str]) -> tuple[Finding, .
             text = f"{names[i]}: wrong at {place} and nowhere else."
             findings.append(Finding("wrong_entry", (), (names[i],), text, worst(cases, i)))
     if rest:
-        findings.append(unknown(cases, rest, names))
+        findings.append(unknown(cases, rest, names, stopped))
     return tuple(findings)
 
 
@@ -339,14 +358,20 @@ def worst(cases: list[Case], leaf: int) -> float:
     return float(max(e / s for e, s in zip(errors, sizes, strict=True)))
 
 
-def unknown(cases: list[Case], left: list[int], names: list[str]) -> Finding:
+def unknown(cases: list[Case], left: list[int], names: list[str], stopped: float | None) -> Finding:
     """Where the gradient is wrong, when nothing says why."""
     case, first = cases[0], left[0]
     rest = np.abs(case.rest()[first])
     entry = np.unravel_index(int(np.argmax(rest)), rest.shape) if rest.size else ()
     place = [int(i) for i in entry]
+    why = "No single bug that was tried gives this gradient."
+    if stopped is not None:
+        why = (
+            f"The search stopped after {stopped:g} s, before every bug was tried (budget_s gives "
+            "it more time)."
+        )
     text = (
-        f"No single bug that was tried gives this gradient. The wrong leaf nearest to the loss is "
+        f"{why} The wrong leaf nearest to the loss is "
         f"{names[first]}: start there. Its worst entry is {place}: {case.hand[first][entry]:.6g} "
         f"where {case.base.grads()[first][entry]:.6g} is right (point {case.label!r})."
     )

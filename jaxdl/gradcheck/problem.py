@@ -98,8 +98,6 @@ class Problem:
         points: at least one; the first is the given one.
         batch_argnums: which of `args` hold one example per row, or None.
         batch_axis: the axis of the examples.
-        terms: named loss terms given by the caller (name -> function of the loss's arguments
-            whose sum is the loss), or None.
         noise: for each point's label, the rounding noise η of every leaf, in flattening order.
         seed: for everything random.
     """
@@ -109,7 +107,6 @@ class Problem:
     points: tuple[Point, ...]
     batch_argnums: tuple[int, ...] | None = None
     batch_axis: int = 0
-    terms: Mapping[str, Callable[..., Any]] | None = None
     noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     seed: int = 0
 

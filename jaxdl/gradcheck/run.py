@@ -1,8 +1,7 @@
 """The options of a check, and what it has learned so far."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from jaxdl.errors import unknown_name
 from jaxdl.gradcheck.call import Call
@@ -23,7 +22,6 @@ class Settings:
     points: tuple[str, ...]
     oracle: str
     diagnose: bool
-    terms: Mapping[str, Callable[..., Any]] | None
     seed: int
     budget_s: float
 
@@ -34,7 +32,6 @@ class Settings:
         points: Sequence[str],
         oracle: str,
         diagnose: bool,
-        terms: Mapping[str, Callable[..., Any]] | None,
         seed: int,
         budget_s: float,
     ) -> "Settings":
@@ -52,9 +49,7 @@ class Settings:
         if batch_argnums is not None:
             argnums = (batch_argnums,) if isinstance(batch_argnums, int) else batch_argnums
             batch_argnums = tuple(int(i) for i in argnums)
-        return Settings(
-            batch_argnums, batch_axis, points, oracle, diagnose, terms, int(seed), budget_s
-        )
+        return Settings(batch_argnums, batch_axis, points, oracle, diagnose, int(seed), budget_s)
 
 
 @dataclass

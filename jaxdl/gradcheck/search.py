@@ -8,16 +8,17 @@ every point, so it is tested at every point.
 
 import itertools
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdl.gradcheck.coefficients import close
+from jaxdl.gradcheck.coefficients import close, is_simple
 from jaxdl.gradcheck.replay.backward import Mutation, Rule, Sweep, shift, sweep
 from jaxdl.gradcheck.replay.probe import LOOSE, Probe, probe, projection
 from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.selectors import COSTS, Selector, selectors
 
 SLACK = 1e-8
 """Error of a probe, relative to the terms that it sums."""
@@ -101,20 +102,6 @@ class Families(NamedTuple):
     everywhere: tuple[Family, ...]
 
 
-class Selector(NamedTuple):
-    """Which nodes are mutated together."""
-
-    level: str  # "group", "line" or "kind"
-    key: Any
-
-    def nodes(self, tape: Tape) -> list[int]:
-        """Node indices at one point."""
-        if self.level == "group":
-            return tape.groups.get(self.key, [])
-        cut = 2 if self.level == "line" else 1
-        return [i for key, members in tape.groups.items() if key[:cut] == self.key for i in members]
-
-
 class Match(NamedTuple):
     """A hypothesis that holds at every point."""
 
@@ -124,21 +111,6 @@ class Match(NamedTuple):
     explained: int  # bit mask of the wrong leaves it makes right
     residual: float
     where: Node
-
-
-def selectors(tape: Tape) -> Iterator[Selector]:
-    """Every line for one set of leaves; then whole lines; then whole primitives."""
-    groups: list[Any] = [k for k, members in tape.groups.items() if tape.is_active(members[0])]
-    yield from (Selector("group", key) for key in groups)
-    for level, cut in (("line", 2), ("kind", 1)):
-        merged: dict[Any, int] = {}
-        for key in groups:
-            merged[key[:cut]] = merged.get(key[:cut], 0) + 1
-        if level == "kind":
-            lines = {key[:2] for key in groups}
-            count = {k: sum(line[:1] == k for line in lines) for k in merged}
-            merged = {k: n for k, n in merged.items() if count[k] > 1}
-        yield from (Selector(level, key) for key, n in merged.items() if n > 1)
 
 
 def propose(case: Case, family: Family, node: Node) -> dict[Hashable, Variant]:
@@ -306,11 +278,17 @@ def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) 
         name = variant.name(cs, sizes)
         if name is None:
             return None
-    if moved == 0:
+    if moved == 0 or (variant.fitted and fits_anything(cases, goal, cs)):
         return None
-    level = {"group": 0.0, "line": 0.3, "kind": 0.6}[hypothesis.selector.level]
-    name = Name(name.words, name.text, name.cost + level)
+    name = name._replace(cost=name.cost + COSTS[hypothesis.selector.level])
     return Match(name, mutations, moved, moved & goal, worst, cases[0].tape.nodes[index])
+
+
+def fits_anything(cases: Sequence[Case], goal: int, cs: Sequence[float]) -> bool:
+    """Was one coefficient fitted to one number, and is it none that a person would write?"""
+    if len(cs) > 1 or sum(h.size for i, h in enumerate(cases[0].hand) if goal >> i & 1) > 1:
+        return False
+    return not (is_simple(cs[0]) or (cases[0].size and close(cs[0], 1 / cases[0].size)))
 
 
 def cheapest(case: Case, goal: int) -> int:
@@ -328,7 +306,7 @@ def survives(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
         return bool(built)
     with np.errstate(all="ignore"):
         change, size = projection(case.base, dict(mutation_of(built, 0.0)), probes)
-    target = np.array([p.along(case.rest()) for p in probes])
+    target = _targets(case, probes, goal)
     if not np.all(np.isfinite(change)):
         return False
     if built[0][1].fitted:
@@ -338,6 +316,14 @@ def survives(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
         factor = target[lead] / change[lead]
         change, size = factor * change, abs(factor) * size
     return bool(np.all(np.abs(change - target) <= LOOSE * np.abs(target) + SLACK * size))
+
+
+def _targets(case: Case, probes: list[Probe], goal: int) -> np.ndarray:
+    """What the base leaves unexplained, along each probe."""
+    key = ("targets", goal)
+    if key not in case.memo:
+        case.memo[key] = np.array([p.along(case.rest()) for p in probes])
+    return case.memo[key]
 
 
 def probes_of(case: Case, goal: int) -> list[Probe]:
@@ -365,7 +351,7 @@ def search(
     screen = cheapest(cases[0], goal)
     proposed = [hypotheses(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
     for hypothesis in itertools.chain(*proposed):
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             break
         built = hypothesis.build(cases[0])
         if not survives(cases[0], built, goal):

@@ -67,8 +67,9 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     wrong = ("activation_derivative_wrong",)
     for name, formula in FORMULAS.items():
         value = formula(z, a, d)
+        masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
-        found[name] = variant(value, wrong, text, 0.7)
+        found[name] = variant(value, ("relu_mask_wrong", *wrong) if masks else wrong, text, 0.7)
     at_output = region.evaluate(tape, a)[1]
     found["at output"] = variant(at_output, wrong, "f′ is evaluated at f's output, f′(a)", 0.4)
     for n in region.nodes:
@@ -86,6 +87,11 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         found.update(slopes.variants(case, node, region, z, d, at))
     found.update(_elsewhere(case, node, region, d, at))
     return {key: v for key, v in found.items() if v is not None}
+
+
+def is_switch(derivative) -> bool:
+    """Does it hold nothing but zeros and ones, as the derivative of a ReLU?"""
+    return bool(np.all((derivative == 0) | (derivative == 1)))
 
 
 def _branches(case: Case, region: Region, z, variant) -> dict:
@@ -112,11 +118,20 @@ def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
     return ("activation_derivative_wrong",), f"one step ({node.prim}) is left out of f′", 0.8
 
 
+def _summands(tape: Tape, var: int) -> tuple[int, ...]:
+    """The terms of which a variable is the sum or difference."""
+    made = tape.maker(var)
+    return made.ins if made is not None and made.prim in ("add", "sub") else ()
+
+
 def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
     """f′ at another array of the same shape."""
     tape, found = case.tape, {}
     skip = {region.z, region.a} | {v for n in region.nodes for v in n.outs}
     words = ("activation_derivative_wrong", "stale_operand")
+    if all(n.prim in ALGEBRAIC for n in region.nodes):
+        words = words[::-1]  # a square or a quotient is no activation
+    summands = _summands(tape, region.z)
     a = tape.values[region.a]
     forms = [name for name, form in OF_OUTPUT.items() if np.allclose(form(a), d, rtol=1e-9, atol=0)]
     for address, var in variables(tape, node, tape.shape(region.z)):
@@ -127,8 +142,12 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
             return region.evaluate(tape, tape.values[var])[1]
 
         text = f"f′ is evaluated at another array{made_at(tape, var)}{at}"
+        said = words
+        if var in summands:
+            text = f"f′ is evaluated without a term of its argument{at}"
+            said = ("unknown", "path_dropped", *words)
         found["elsewhere", address] = Variant(
-            diverted(region, derivative), tape.leaves[region.z], words, text, 0.9
+            diverted(region, derivative), tape.leaves[region.z], said, text, 0.9
         )
         for form in forms:
             value = OF_OUTPUT[form](tape.values[var])

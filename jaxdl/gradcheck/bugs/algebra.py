@@ -13,7 +13,8 @@ import numpy as np
 from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import close, law, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.structure import structure
+from jaxdl.gradcheck.replay.filters import is_filter, shift_words
+from jaxdl.gradcheck.replay.structure import penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
 
@@ -47,7 +48,7 @@ def family(case: Case, node: Node) -> dict:
     for p in tape.moving(node):
         if node.ins[p] in tape.inputs and len(tape.users(node.ins[p])) > 1:
             leaf = tape.inputs.index(node.ins[p])
-            if node.index not in structure(tape).penalties:
+            if node.index not in penalty_nodes(tape):
                 found.update(_contribution(case, leaf, p))
     return found
 
@@ -115,23 +116,20 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
             )
     for count in range(1, rank + 1):
         for axes in itertools.combinations([i for i in range(rank) if shape[i] > 1], count):
-            words = ("conv_flip",) if rank > 2 or _is_kernel(tape, leaf) else ("transpose",)
+            kernel = any(is_filter(tape, leaf, axis) for axis in axes)
+            words = ("conv_flip",) if kernel else ("unknown", "conv_flip", "stale_operand")
             text = f"the gradient is flipped along axes {axes}"
             found["flipped", axes] = exact(lambda ct, axes=axes: np.flip(ct, axes), words, text)
     for axis, step in itertools.product(range(rank), (1, -1)):
-        if shape[axis] > 2 and (rank > 2 or _is_kernel(tape, leaf)):
+        if shape[axis] > 2:
+            words = shift_words(tape, leaf, axis)
             text = f"the gradient is shifted by {step} along axis {axis}"
             found["rolled", axis, step] = exact(
                 lambda ct, axis=axis, step=step: np.roll(ct, step, axis),
-                ("padding_or_stride_shift",),
+                words,
                 text,
             )
     return found
-
-
-def _is_kernel(tape: Tape, leaf: int) -> bool:
-    users = tape.users(tape.inputs[leaf])
-    return any(tape.nodes[n].prim == "conv_general_dilated" for n, _ in users)
 
 
 def _reductions(tape, leaf, shape, exact) -> dict:
@@ -202,7 +200,7 @@ def _penalty_name(case: Case, leaf: int, power: str, cs: Sequence[float], ms) ->
     tape = case.tape
     amount = written(found.factor) + (" / m" if found.power == -1 else "")
     what = "θ" if power == "l2" else "sign(θ)"
-    penalised = any(n in structure(tape).penalties for n, _ in tape.users(tape.inputs[leaf]))
+    penalised = any(n in penalty_nodes(tape) for n, _ in tape.users(tape.inputs[leaf]))
     text = f"{amount} · {what} is added: a penalty that the loss does not put on this leaf"
     if penalised:
         text = f"{amount} · {what} is added to the penalty's gradient"

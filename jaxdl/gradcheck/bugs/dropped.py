@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.subsets import kind, masked, summed_axes
 from jaxdl.gradcheck.replay.backward import shift
-from jaxdl.gradcheck.replay.structure import bits, line, structure
-from jaxdl.gradcheck.search import Case, Selector, Variant
+from jaxdl.gradcheck.replay.structure import bits, line, penalty_nodes
+from jaxdl.gradcheck.search import Case, Variant
+from jaxdl.gradcheck.selectors import Selector
 
 MAX_INDEX = 64
 MAKERS = ("dot_general", "conv_general_dilated", "reduce_sum", "sub", "gather")
@@ -81,7 +82,7 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Subset]:
         node = tape.nodes[members[0]]
         if len(members) > 1 or not tape.is_active(node.index) or node.opaque is not None:
             continue
-        if node.index in structure(tape).penalties:
+        if node.index in penalty_nodes(tape):
             continue
         shape = tape.shape(node.outs[0])
         for p in tape.moving(node):

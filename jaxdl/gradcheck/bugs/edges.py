@@ -15,7 +15,7 @@ from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
-from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, structure
+from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
 
@@ -59,7 +59,7 @@ def family(case: Case, node: Node) -> dict:
         return {}
     if node.index < len(tape.raw) and len(tape.users(node.outs[0])) < 2:
         return {}  # the leaf's only use is the same site
-    return {
+    found: dict = {
         ("edge", p): Variant(
             rule=lambda c, p=p: scaled_edge(p, c),
             reach=tape.leaves[node.ins[p]],
@@ -70,6 +70,23 @@ def family(case: Case, node: Node) -> dict:
         for p in tape.moving(node)
         if is_first(tape, node, p) and node.ins.count(node.ins[p]) == 1
     }
+    if node.outs == (tape.output,) and len(tape.moving(node)) > 1 and node.opaque is None:
+        found["whole"] = Variant(
+            rule=whole,
+            reach=tape.leaves[tape.output],
+            fitted=True,
+            name=lambda cs, ms: name(case, node, None, cs, ms),
+        )
+    return found
+
+
+def whole(c: float) -> Rule:
+    """The true rule for c times the cotangent: a loss that ends in a sum, off by a factor."""
+
+    def rule(sweep, node, ct):
+        return [(node.ins[p], x) for p, x in by_position(sweep.tape, node, c * ct)]
+
+    return rule
 
 
 def factors(tape: Tape, nodes: list[Node]) -> list[float]:
@@ -86,8 +103,10 @@ def mask_factors(tape: Tape, nodes: list[Node]) -> list[float]:
     return own + (beside if masks else [])
 
 
-def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequence) -> Name | None:
-    """What a coefficient on this edge is called."""
+def name(
+    case: Case, node: Node, position: int | None, cs: Sequence[float], ms: Sequence
+) -> Name | None:
+    """What a coefficient on this edge, or on all edges of the last node, is called."""
     found = law(cs, ms)
     tape = case.tape
     if found is None:
@@ -97,13 +116,13 @@ def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequenc
         return None
     if close(found.factor, 1.0) and found.power == 0:
         return None
-    leaf = node.index if node.index < len(tape.raw) else leaf_source(tape, node.ins[position])
+    leaf = leaf_at(tape, node, position)
     at = f" at {line(node)}" if line(node) else ""
     for rule in (_penalty, _dropout, _batch, _bias, _zero):
         given = rule(case, node, position, leaf, found, at)
         if given is not None:
             return given
-    branch = len(tape.users(node.ins[position])) > 1 and leaf is None
+    branch = position is not None and leaf is None and len(tape.users(node.ins[position])) > 1
     if close(found.factor, -1.0):
         return Name(("sign",), f"the sign is wrong{at}", 0.72 if branch else 0.55)
     inside = _constant(case, node, found)
@@ -112,9 +131,16 @@ def name(case: Case, node: Node, position: int, cs: Sequence[float], ms: Sequenc
     return Name(("scale",), text + inside, cost)
 
 
+def leaf_at(tape: Tape, node: Node, position: int | None) -> int | None:
+    """The leaf that an edge leads to directly, or None."""
+    if node.index < len(tape.raw):
+        return node.index
+    return None if position is None else leaf_source(tape, node.ins[position])
+
+
 def _penalty(case, node, position, leaf, found, at) -> Name | None:
-    made_by = case.tape.producer[node.ins[position]]
-    if not {node.index, made_by} & structure(case.tape).penalties:
+    made_by = None if position is None else case.tape.producer[node.ins[position]]
+    if not {node.index, made_by} & penalty_nodes(case.tape):
         return None
     if close(found.factor, 0.0):
         return Name(("l2_missing",), f"the penalty's gradient is left out{at}", 0.45)
@@ -142,6 +168,9 @@ def _batch(case, node, position, leaf, found, at) -> Name | None:
     if power == 0:
         return None
     extra = ("scale",) if not found.sure else ()
+    if not found.sure and size == 2:  # a stray factor is likelier than a sum over two examples
+        word = "batch_mean_missing" if power == 1 else "batch_mean_doubled"
+        return Name(("scale", word), f"multiplied by {written(factor)}{at}", 0.6)
     rest = "" if close(factor, 1.0) or not found.sure else f" (times {written(factor)})"
     if power == 1:
         text = f"summed over the batch instead of averaged: factor m{rest}{at}"
@@ -172,7 +201,7 @@ def repeats(tape: Tape, leaf: int) -> bool:
 
 def is_bias(tape: Tape, leaf: int) -> bool:
     """Is every use of the leaf, outside penalties, an addition after repetition?"""
-    penalties = structure(tape).penalties
+    penalties = penalty_nodes(tape)
     stack, adds, others = [tape.inputs[leaf]], 0, 0
     while stack:
         for index, _ in tape.users(stack.pop()):
@@ -226,7 +255,7 @@ def repetition(tape: Tape, leaf: int) -> list[int]:
 
 
 def _zero(case, node, position, leaf, found, at) -> Name | None:
-    if not close(found.factor, 0.0):
+    if position is None or not close(found.factor, 0.0):
         return None
     tape = case.tape
     if leaf is not None:
@@ -238,7 +267,7 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         return Name(
             ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
         )
-    if node.index in inside(tape):
+    if (node.index, position) in inside(tape) and np.size(tape.values[node.outs[0]]) > 1:
         words = ("activation_derivative_wrong", "path_dropped")
         return Name(words, f"one term of the derivative is left out{at}", 0.65)
     text = f"what comes back through this edge is left out{at}"
@@ -253,7 +282,7 @@ def is_shared(tape: Tape, leaf: int) -> bool:
     while stack:
         for index, _ in tape.users(stack.pop()):
             node = tape.nodes[index]
-            if index in structure(tape).penalties:
+            if index in penalty_nodes(tape):
                 continue
             if node.prim in PLUMBING:
                 stack.append(node.outs[0])
@@ -274,7 +303,7 @@ def carries(tape: Tape, node: Node, position: int) -> bool:
 
 def uses(tape: Tape, leaf: int) -> int:
     """How many uses of a leaf there are outside penalties."""
-    penalties = structure(tape).penalties
+    penalties = penalty_nodes(tape)
     var = tape.inputs[leaf]
     users = [n for n, _ in tape.users(var) if n not in penalties]
     while len(users) == 1 and len(tape.moving(tape.nodes[users[0]])) == 1:

@@ -12,6 +12,12 @@ from jaxdl.gradcheck.replay.structure import line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
+WRONG = ("activation_derivative_wrong",)
+UNNAMED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("its own value", "sigmoid"), ("unknown", *WRONG)
+)
+"""Factors that are no derivative of an activation: the mistake has no word."""
+
 MAKERS = ("dot_general", "add", "conv_general_dilated", "reshape", "squeeze", "add_any", "index")
 
 
@@ -59,10 +65,9 @@ def family(case: Case, node: Node) -> dict:
             if v.shape[axis] > 1:
                 p = softmax(v, axis)
                 factors[f"p(1 − p) of its softmax, axis {axis}"] = p * (1 - p)
-    words = ("activation_derivative_wrong",)
     return {
         name: Variant(
-            lambda c, k=k: times(k), tape.leaves[out], words,
+            lambda c, k=k: times(k), tape.leaves[out], UNNAMED.get(name, WRONG),
             f"the gradient is multiplied by {name} once too often{at}", 0.8,
         )
         for name, k in factors.items()

@@ -15,7 +15,8 @@ from jaxdl.gradcheck.replay.regions import is_epsilon
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Selector, Variant, selectors
+from jaxdl.gradcheck.search import Case, Variant
+from jaxdl.gradcheck.selectors import Selector, selectors
 
 
 class WithoutStep(NamedTuple):

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 
 from jaxdl.gradcheck.replay.backward import by_position
+from jaxdl.gradcheck.replay.filters import shift_words
 from jaxdl.gradcheck.replay.rules.windows import conv_back_input, conv_back_kernel
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -168,11 +169,13 @@ def _shifts(case: Case, node: Node) -> dict:
         moves = [{a: s} for a in axes for s in steps]
         if len(axes) == 2:
             moves += [dict(zip(axes, m, strict=True)) for m in itertools.product(steps, steps)]
+        leaf = leaf_source(tape, node.ins[p])
         for move, wrap in itertools.product(moves, (False, True)):
+            words = SHIFT if leaf is None else shift_words(tape, leaf, next(iter(move)))
             found["shift", p, tuple(move.items()), wrap] = Variant(
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),
                 tape.leaves[node.ins[p]],
-                ("padding_or_stride_shift",),
+                words,
                 f"the gradient is shifted by {move} at {line(node)}",
                 0.7,
             )

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear
+from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear, regions
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
-from jaxdl.gradcheck.replay.structure import bits, leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -19,16 +19,27 @@ SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 
 CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
 
+SUMS = ("add", "sub", "add_any")
+"""Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
+
+FACTOR = ("unknown", "activation_derivative_missing", "path_dropped", "stale_operand")
+"""The chain rule's factor for a product with another array: no word is made for it."""
+
 PRODUCTS = ("dot_general", "conv_general_dilated", "mul", "div")
 
 
 def family(case: Case, node: Node) -> dict:
     """Wrong operands and wrong cotangents on each way back through a product."""
     tape = case.tape
-    if node.prim not in PRODUCTS or not tape.is_active(node.index):
+    if not tape.is_active(node.index):
         return {}
     found: dict = {}
-    for p in tape.moving(node):
+    if node.prim in SUMS:
+        for p in tape.moving(node):
+            if leaf_source(tape, node.ins[p]) is not None and len(tape.moving(node)) > 1:
+                found.update(_cotangents(case, node, p, tape.leaves[node.ins[p]]))
+        return found
+    for p in tape.moving(node) if node.prim in PRODUCTS else ():
         reach = tape.leaves[node.ins[p]]
         if node.prim != "div" or p == 1:
             found.update(_operands(case, node, p, reach))
@@ -75,10 +86,21 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
                 substituted(np.transpose(other, order)), reach, ("transpose",),
                 f"an operand is used without its transpose (or with one too many){at}", 0.4,
             )  # fmt: skip
+    if node.prim == "dot_general" and _is_square(other):
+        found["left out", p] = Variant(
+            substituted(np.eye(len(other))), reach, ("path_dropped", "stale_operand"),
+            f"the product with a square matrix is left out on the way back{at}", 0.65,
+        )  # fmt: skip
+    if node.prim in ("mul", "div") and not _is_plain_factor(tape, node):
+        found["factor", p] = Variant(
+            lambda c: _unmultiplied(p), reach, FACTOR,
+            f"a factor is left out on the way back{at}", 0.65,
+        )  # fmt: skip
+    sources = _sources(tape, node.ins[p])
     for address, var, order in arranged(tape, node, np.shape(other)):
         if var == node.ins[q] or not np.any(tape.values[var]):
             continue
-        words = ("stale_operand",)
+        words = ("unknown", "stale_operand") if var in sources else ("stale_operand",)
         if mask_of(tape, node) is not None:
             words = ("dropout_mask_missing", "stale_operand")
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
@@ -89,6 +111,36 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
             substituted(np.transpose(tape.values[var], order)), reach, words, text, 0.7
         )
     return found
+
+
+def _is_plain_factor(tape: Tape, node: Node) -> bool:
+    """Is it a product with a constant, a mask or a parameter? Those have names of their own."""
+    alone = len(tape.moving(node)) == 1
+    named = factor_of(tape, node) is not None or mask_of(tape, node) is not None
+    return (alone and named) or any(leaf_source(tape, v) is not None for v in node.ins)
+
+
+def _unmultiplied(position: int) -> Rule:
+    """One operand of a product or quotient gets the cotangent itself."""
+
+    def rule(sweep, node, ct):
+        sent = by_position(sweep.tape, node, ct)
+        return [(node.ins[p], ct if p == position else c) for p, c in sent]
+
+    return rule
+
+
+def _sources(tape: Tape, var: int) -> set[int]:
+    """Variables that an elementwise formula makes this one of: no factor of its own gradient."""
+    found: set[int] = set()
+    made = tape.maker(var)
+    for region in regions(tape, made) if made is not None else []:
+        found |= {region.z} | {v for n in region.nodes for v in n.ins}
+    return found
+
+
+def _is_square(matrix: np.ndarray) -> bool:
+    return np.ndim(matrix) == 2 and len(matrix) == len(matrix[0]) > 1
 
 
 def square_transposes(shape: tuple[int, ...]):
@@ -150,6 +202,8 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         current = out if out in previous else max(previous, default=-1)
     if current == out:
         curved = [n for n in path if not is_linear(tape, n)]
+        if path and all(n.prim in ("mul", "div", "neg") for n in path) and _scales(tape, path):
+            return FACTOR, "the gradient behind a factor is used"
         if curved and all(n.prim in ALGEBRAIC for n in curved):
             return ("path_dropped", "stale_operand"), "the gradient behind a formula is used"
         if curved:
@@ -167,6 +221,12 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         words = ("activation_derivative_missing", "stale_operand")
         return words, "the gradient behind the activation is used, without its derivative"
     return ("stale_operand",), "the gradient of another array is used in a product"
+
+
+def _scales(tape: Tape, path: list[Node]) -> bool:
+    """Is there a factor on the path that is neither a constant nor a mask?"""
+    factors = [n for n in path if n.prim != "neg"]
+    return any(factor_of(tape, n) is None and mask_of(tape, n) is None for n in factors)
 
 
 def skips_activation(tape: Tape, out: int, var: int) -> bool:

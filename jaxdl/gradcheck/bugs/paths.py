@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.edges import scaled_edge
-from jaxdl.gradcheck.replay.structure import line, structure
+from jaxdl.gradcheck.replay.structure import line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Selector, Variant
+from jaxdl.gradcheck.search import Case, Variant
+from jaxdl.gradcheck.selectors import Selector
 
 MAX_PAIRS = 200
 
@@ -58,7 +59,7 @@ def _returns(tape: Tape, node: Node) -> bool:
         node.index
     ):
         return False
-    if node.index in structure(tape).penalties or node.prim == "dot_general":
+    if node.index in penalty_nodes(tape) or node.prim == "dot_general":
         return False
     var = node.outs[0]
     for _ in range(12):

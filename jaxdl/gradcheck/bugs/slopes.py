@@ -17,7 +17,8 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     found: dict = {}
     for sign, where, other in ((1, z > 0, above), (-1, z < 0, below)):
         if other is not None:
-            found["slope", sign] = _slope(region, reach, d, where, other, sign, at)
+            rest = below if sign > 0 else above
+            found["slope", sign] = _slope(region, reach, d, where, (other, rest), sign, at)
     if above is None or below is None:
         return found
 
@@ -57,8 +58,9 @@ def _side(d: np.ndarray, where: np.ndarray) -> float | None:
     return float(values.flat[0]) if values.size and np.all(values == values.flat[0]) else None
 
 
-def _slope(region, reach, d, where, true, sign, at) -> Variant:
-    """The slope on one side is a constant, to be fitted."""
+def _slope(region, reach, d, where, slopes, sign, at) -> Variant:
+    """The slope on one side is a constant, to be fitted; `slopes` are the true ones, this first."""
+    true, rest = slopes
 
     def rule(c):
         value = np.where(where, d + (1 - c), d)
@@ -68,6 +70,8 @@ def _slope(region, reach, d, where, true, sign, at) -> Variant:
         found = law([true + 1 - c for c in cs], ms)
         if found is None or found.power:
             return None
+        if close(found.factor, 0.0) and rest == 0:
+            return None  # nothing comes through: a dropped path, which has a name of its own
         side = "positive" if sign > 0 else "negative"
         text = f"the slope on the {side} side is {written(found.factor)}, not {written(true)}{at}"
         if close(found.factor, 1.0) and close(true, 0.0):

@@ -110,12 +110,12 @@ def _forms(p: np.ndarray, axis: int) -> Forms:
     others = [a for a in range(p.ndim) if a != axis]
     for other in others:
         forms[f"axis {other - p.ndim}"] = (
-            ("activation_derivative_wrong", *DIAGONAL),
+            ("unknown", *wrong, *DIAGONAL, "transpose"),
             f"the sum in the softmax gradient runs over axis {other}, not {axis}",
             lambda ct, other=other: p * (ct - total(p * ct, other)),
         )
     forms["all axes"] = (
-        ("activation_derivative_wrong", *DIAGONAL),
+        ("unknown", *wrong, *DIAGONAL),
         "the sum in the softmax gradient runs over all axes",
         lambda ct: p * (ct - np.sum(p * ct)),
     )

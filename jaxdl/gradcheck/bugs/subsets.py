@@ -7,11 +7,11 @@ over. Across the repetitions of a line (an unrolled loop), an edge is cut in som
 import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
-from jaxdl.gradcheck.replay.addresses import loops
+from jaxdl.gradcheck.replay.addresses import handed_on, loops
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
-from jaxdl.gradcheck.replay.rules.structural import broadcast_axes
-from jaxdl.gradcheck.replay.structure import leaf_source, line, structure
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
+from jaxdl.gradcheck.replay.structure import leaf_source, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -36,7 +36,7 @@ def kept_sets(n: int) -> dict[str, np.ndarray]:
 
 def family(case: Case, node: Node) -> dict:
     """Subsets along summed axes, and subsets of the repetitions of this line."""
-    if not case.tape.is_active(node.index) or node.index in structure(case.tape).penalties:
+    if not case.tape.is_active(node.index) or node.index in penalty_nodes(case.tape):
         return {}
     return {**_along_axes(case, node), **_repetitions(case, node)}
 
@@ -131,7 +131,7 @@ def _repetitions(case: Case, node: Node) -> dict:
     for p in tape.moving(node):
         if not is_first(tape, node, p):
             continue
-        words, noun = _loop_words(case, node, p, members)
+        words, noun = loop_words(case, node, p, members)
         for what, keep in distinct({**_windows(n), **kept_sets(n)}).items():
             if not keep[k]:
                 found["repetition", p, what] = Variant(
@@ -162,15 +162,28 @@ def _windows(n: int) -> dict[str, np.ndarray]:
     return {**last, **first, **chunks}
 
 
-def _loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[str, ...], str]:
+def loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[str, ...], str]:
+    """Words and noun for repetitions of a line that are left out."""
     tape = case.tape
-    if len(members) == case.size and not is_nested(tape, members):
+    if len(members) == case.size and not has_state(tape, len(members)):
         return ("examples_dropped", "shared_weight_missed"), "examples"
-    if leaf_source(tape, node.ins[position]) is not None:
-        if not is_in_time(tape, len(members)):
-            return ("shared_weight_missed", "timesteps_truncated", "path_dropped"), "uses"
-        return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "time steps"
-    return ("timesteps_truncated", "path_dropped"), "time steps"
+    leaf = leaf_source(tape, node.ins[position])
+    if leaf is None:
+        return ("timesteps_truncated", "path_dropped"), "time steps"
+    if _takes_part(tape, node, position, leaf):
+        return ("path_dropped", "wrong_entry", "shared_weight_missed"), "parts of the leaf"
+    if not is_in_time(tape, len(members)):
+        return ("shared_weight_missed", "timesteps_truncated", "path_dropped"), "uses"
+    if not has_state(tape, len(members)):
+        return ("shared_weight_missed", "timesteps_truncated", "examples_dropped"), "uses"
+    return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "time steps"
+
+
+def _takes_part(tape: Tape, node: Node, position: int, leaf: int) -> bool:
+    """Does this use see only some entries of the leaf?"""
+    seen = [node.ins[position]] + ([node.outs[0]] if node.prim in PLUMBING else [])
+    whole = np.size(tape.values[tape.inputs[leaf]])
+    return min(np.size(tape.values[var]) for var in seen) < whole
 
 
 def is_in_time(tape: Tape, count: int) -> bool:
@@ -185,6 +198,7 @@ def is_in_time(tape: Tape, count: int) -> bool:
     return False
 
 
-def is_nested(tape: Tape, members: list[int]) -> bool:
-    """Does the last repetition depend on the first?"""
-    return tape.nested(members)
+def has_state(tape: Tape, turns: int) -> bool:
+    """Does a loop of this length hand on more than a running sum?"""
+    edges = [edge for at in handed_on(tape, turns).values() for edge in at]
+    return any(tape.nodes[index].prim not in ("add", "sub", "add_any") for index, _ in edges)

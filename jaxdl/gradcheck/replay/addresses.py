@@ -1,7 +1,8 @@
 """Names for variables that mean the same at every point, relative to a node.
 
-A variable made by a line that runs once is named by that line. One made by a line that runs as
-often as the node's own (time steps, examples) is named by the line and a distance in time.
+A variable made by a line that runs as often as the node's own (time steps, examples) is named by
+the line and a distance in time. Any other is named by its line, if that ran once or if it is
+what the line made last or last but one.
 """
 
 import itertools
@@ -12,6 +13,9 @@ import numpy as np
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
 Address = tuple
+
+ENDS = (-1, -2)
+"""Of a line that runs several times, the results that code after it is likely to hold."""
 
 
 def variables(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Address, int]]:
@@ -66,6 +70,27 @@ def loops(tape: Tape) -> dict[int, dict]:
     return tape.memo["loops"]
 
 
+def handed_on(tape: Tape, turns: int) -> dict[int, list[tuple[int, int]]]:
+    """For each turn of the loops of this length: edges whose operand an earlier turn made."""
+    key = ("handed on", turns)
+    if key not in tape.memo:
+        found: dict[int, list[tuple[int, int]]] = {}
+        for members in loops(tape).get(turns, {}).values():
+            for index in members:
+                for position in tape.moving(tape.nodes[index]):
+                    if _made_earlier(tape, index, position, turns):
+                        found.setdefault(tape.turn[index], []).append((index, position))
+        tape.memo[key] = found
+    return tape.memo[key]
+
+
+def _made_earlier(tape: Tape, index: int, position: int, turns: int) -> bool:
+    made = tape.maker(tape.nodes[index].ins[position])
+    if made is None or len(tape.lines[tape.line(made)]) != turns:
+        return False
+    return tape.turn[made.index] < tape.turn[index]
+
+
 def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
     """Floating variables by shape, distinct values only."""
     cached = tape.memo.get("by_shape")
@@ -100,4 +125,5 @@ def address(tape: Tape, node: Node, var: int) -> Address | None:
         if abs(distance) <= 1:
             return ("loop", tape.line(made), slot, distance)
     key = tape.key(made)
-    return ("line", key, slot) if len(tape.groups[key]) == 1 else None
+    from_end = tape.ordinal[index] - len(tape.groups[key])
+    return ("line", key, slot, from_end) if from_end in ENDS else None

@@ -107,17 +107,34 @@ def regions(tape: Tape, node: Node) -> list[Region]:
     return found[:3]
 
 
-def inside(tape: Tape) -> frozenset[int]:
-    """Nodes inside the formula of an activation: elementwise, of one variable and constants."""
+def inside(tape: Tape) -> frozenset[tuple[int, int]]:
+    """Edges (node, operand position) that are one of several ways through an activation's formula.
+
+    Cutting one of them leaves a derivative that is wrong, but not zero.
+    """
     if "inside" not in tape.memo:
-        members: set[int] = set()
+        edges: set[tuple[int, int]] = set()
         for node in tape.nodes:
             for region in regions(tape, node):
                 curved = any(n.prim not in ALGEBRAIC for n in region.nodes)
                 if curved and all(_has_constants(tape, n) for n in region.nodes):
-                    members |= {n.index for n in region.nodes}
-        tape.memo["inside"] = frozenset(members)
+                    edges |= _detours(tape, region)
+        tape.memo["inside"] = frozenset(edges)
     return tape.memo["inside"]
+
+
+def _detours(tape: Tape, region: Region) -> set[tuple[int, int]]:
+    """Edges of a region without which its end still depends on its source."""
+    edges = [(n.index, p) for n in region.nodes for p in tape.moving(n)]
+    return {edge for edge in edges if _connects(tape, region, edge)}
+
+
+def _connects(tape: Tape, region: Region, cut: tuple[int, int]) -> bool:
+    reached = {region.z}
+    for n in region.nodes:
+        if any(n.ins[p] in reached and (n.index, p) != cut for p in tape.moving(n)):
+            reached.update(n.outs)
+    return region.a in reached
 
 
 def _has_constants(tape: Tape, node: Node) -> bool:

@@ -1,13 +1,13 @@
 """What parts of a tape are for: penalties, masks, biases, recurrences, elementwise chains."""
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from jaxdl.gradcheck.replay.backward import add_to, by_position, cotangent
+from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
@@ -22,6 +22,14 @@ def line(node: Node) -> str:
     return f"{os.path.basename(where[-1][0])}:{where[-1][1]}" if _is_frames(where) else ""
 
 
+@lru_cache(maxsize=4096)
+def innermost(where: Any) -> Any:
+    """Where a node was made, without the lines that led there: the same for every caller."""
+    if _is_frames(where):
+        return where[-1]
+    return tuple(map(innermost, where)) if isinstance(where, tuple) else where
+
+
 def _is_frames(where) -> bool:
     """Is it what `tape.lines_of` gives?"""
     return (
@@ -34,27 +42,14 @@ def _is_frames(where) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Structure:
-    """Facts about a tape that names depend on.
-
-    Attributes:
-        penalties: nodes that serve only a term of the loss without data.
-        terms: variables of the additive terms of the loss.
-    """
-
-    penalties: frozenset[int]
-    terms: tuple[int, ...]
+def penalty_nodes(tape: Tape) -> frozenset[int]:
+    """Nodes that serve only a penalty: a term of the loss without data, a norm of parameters."""
+    if "penalties" not in tape.memo:
+        tape.memo["penalties"] = _penalty_nodes(tape)
+    return tape.memo["penalties"]
 
 
-def structure(tape: Tape) -> Structure:
-    """Find the terms of the loss, and which nodes serve penalties only."""
-    if "structure" not in tape.memo:
-        tape.memo["structure"] = Structure(*_terms(tape))
-    return tape.memo["structure"]
-
-
-def _terms(tape: Tape) -> tuple[frozenset[int], tuple[int, ...]]:
+def _penalty_nodes(tape: Tape) -> frozenset[int]:
     terms, path, stack = [], {}, [tape.output]
     while stack:
         var = stack.pop()
@@ -74,7 +69,7 @@ def _terms(tape: Tape) -> tuple[frozenset[int], tuple[int, ...]]:
     free = [v for v in terms if not tape.data[v] and is_penalty(tape, v)]
     data += [v for v in terms if not tape.data[v] and v not in free]
     if not data or not free:
-        return frozenset(), tuple(terms)
+        return frozenset()
     serving = ancestors(tape, free) - ancestors(tape, data)
     # On the way from the terms to the loss, a node belongs to penalties if all below it does.
     penal = set(free)
@@ -82,11 +77,15 @@ def _terms(tape: Tape) -> tuple[frozenset[int], tuple[int, ...]]:
         if path[index] and penal.issuperset(path[index]):
             serving.add(index)
             penal |= set(tape.nodes[index].outs)
-    return frozenset(serving), tuple(terms)
+    return frozenset(serving)
 
 
 def is_penalty(tape: Tape, term: int) -> bool:
-    """Is the gradient of this term, on every leaf, made of θ and sign(θ) alone?"""
+    """Is it a norm of parameters, Σ (a θ² + b |θ|), on some of their entries?
+
+    Its gradient on every leaf is made of θ and sign(θ) alone, and its value at −θ and 2θ is what
+    the norm gives: log σ of a single σ has such a gradient, too, but is no norm.
+    """
     cts = {term: np.ones(tape.shape(term))}
     made = tape.producer[term]
     for index in range(-1 if made is None else made, -1, -1):
@@ -95,13 +94,43 @@ def is_penalty(tape: Tape, term: int) -> bool:
         if ct is not None:
             for p, c in by_position(tape, node, ct):
                 add_to(cts, node.ins[p], c)
-    return all(_shrinks(tape.values[v], cts[v]) for v in tape.raw if v in cts)
+    slopes = [(tape.values[v], cts[v]) for v in tape.raw if v in cts]
+    if not all(_shrinks(theta, slope) for theta, slope in slopes):
+        return False
+    along = float(sum(np.sum(theta * slope) for theta, slope in slopes))
+    return _grows_like_a_norm(tape, term, along)
 
 
 def _shrinks(theta, slope) -> bool:
-    columns = np.stack([np.ravel(theta), np.sign(np.ravel(theta))], axis=1)
-    fit = columns @ np.linalg.lstsq(columns, np.ravel(slope), rcond=None)[0]
-    return bool(np.allclose(fit, np.ravel(slope), rtol=1e-8, atol=1e-8 * np.max(np.abs(slope))))
+    """slope = a θ + b sign(θ) wherever it is not zero?"""
+    theta, slope = np.ravel(theta), np.ravel(slope)
+    theta, slope = theta[slope != 0], slope[slope != 0]
+    if not slope.size:
+        return True
+    columns = np.stack([theta, np.sign(theta)], axis=1)
+    fit = columns @ np.linalg.lstsq(columns, slope, rcond=None)[0]
+    return bool(np.allclose(fit, slope, rtol=1e-8, atol=1e-8 * np.max(np.abs(slope))))
+
+
+def _grows_like_a_norm(tape: Tape, term: int, along: float) -> bool:
+    """T(tθ) = A t² + B |t|, with 2A + B = θ·∇T: compared at t = −1 and t = 2."""
+    zero, here, mirrored, double = (at_multiple(tape, term, t) for t in (0.0, 1.0, -1.0, 2.0))
+    square = along - (here - zero)
+    expected = zero + 4 * square + 2 * (along - 2 * square)
+    size = 1e-8 * (abs(here) + abs(zero) + abs(along))
+    return bool(abs(mirrored - here) <= size and abs(double - expected) <= size)
+
+
+def at_multiple(tape: Tape, term: int, t: float) -> float:
+    """A scalar variable, with all parameters multiplied by t."""
+    values = {v: t * tape.values[v] for v in tape.raw}
+    with np.errstate(all="ignore"):
+        for index in sorted(ancestors(tape, [term])):
+            node = tape.nodes[index]
+            ins = [values.get(v, tape.values[v]) for v in node.ins]
+            outs = node.again(*ins) if node.again else [RULES[node.prim][0](node.params, *ins)]
+            values.update(zip(node.outs, outs, strict=True))
+    return float(np.sum(values.get(term, tape.values[term])))
 
 
 def scales(tape: Tape, node: Node) -> bool:

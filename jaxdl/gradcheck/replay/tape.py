@@ -63,7 +63,7 @@ class Tape:
     inputs: tuple[int, ...] = ()
     arguments: tuple[int, ...] = ()
     output: int = -1
-    memo: dict[str, Any] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def variable(self, value, *, active=False, leaves=0, data=False, producer=None) -> int:
         """A new variable."""
@@ -194,7 +194,10 @@ class Tape:
 
     def moving(self, node: Node) -> list[int]:
         """Positions of the operands that a cotangent is sent to."""
-        return [p for p, v in enumerate(node.ins) if self.active[v]]
+        key = ("moving", node.index)
+        if key not in self.memo:
+            self.memo[key] = [p for p, v in enumerate(node.ins) if self.active[v]]
+        return self.memo[key]
 
     def users(self, var: int) -> list[tuple[int, int]]:
         """Uses of a variable through which a cotangent comes back."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.gradcheck.replay.rules import RULES
-from jaxdl.gradcheck.replay.rules.opaque import compile_equation
+from jaxdl.gradcheck.replay.rules.opaque import compiled
 from jaxdl.gradcheck.replay.tape import Tape
 
 MAX_STEPS = 128
@@ -249,7 +249,7 @@ class _Inliner:
 
     def opaque(self, eqn, ins, where):
         """An equation that JAX runs and differentiates."""
-        forward, backward = compile_equation(eqn)
+        forward, backward = compiled(eqn)
         outs = forward(*(self.tape.values[i] for i in ins))
         return self.tape.record(eqn.primitive.name, eqn.params, ins, outs, where, backward, forward)
 

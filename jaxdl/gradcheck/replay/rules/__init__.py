@@ -5,7 +5,7 @@ from jaxdl.gradcheck.replay.rules import contractions, elementwise, structural, 
 RULES = {**elementwise.RULES, **structural.RULES, **contractions.RULES, **windows.RULES}
 """name -> (forward(params, *ins) -> out, backward(params, ct, ins, out) -> one per input)."""
 
-PARTS = {**contractions.PARTS, **windows.PARTS}
-"""name -> one function `(params, ct, *ins)` per operand, for products with two operands."""
+PARTS = {**elementwise.PARTS, **contractions.PARTS, **windows.PARTS}
+"""name -> one function `(params, ct, *ins)` per operand, for sums and products of two."""
 
 __all__ = ["PARTS", "RULES"]

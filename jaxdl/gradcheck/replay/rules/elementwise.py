@@ -146,6 +146,20 @@ def binary(name: str) -> tuple[Callable, Callable]:
     return forward, backward
 
 
+def part(name: str, k: int) -> Callable:
+    """What the backward rule of a binary primitive sends to its operand k alone."""
+    derivative = BINARY[name][1 + k]
+
+    def back(params: Params, ct, *ins) -> np.ndarray:
+        return unbroadcast(ct * derivative(*ins, None), np.shape(ins[k]))
+
+    return back
+
+
+PARTS = {name: (part(name, 0), part(name, 1)) for name in ("add", "add_any", "sub", "mul")}
+"""One function per operand, for primitives whose derivatives do not need the result."""
+
+
 def comparison(name: str) -> tuple[Callable, None]:
     """Value of a primitive that has no derivative."""
     f = COMPARISONS[name]

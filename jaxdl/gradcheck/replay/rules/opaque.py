@@ -1,5 +1,8 @@
 """Every primitive without a rule of ours: evaluated and differentiated by JAX, one equation."""
 
+import functools
+import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +11,37 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.gradcheck.interpret import equations
+from jaxdl.gradcheck.sameness import same_program
 
-def compile_equation(eqn: Any) -> tuple[Callable, Callable]:
+Compiled = tuple[Callable, Callable]
+
+_KNOWN: deque[tuple[jex.ClosedJaxpr, Compiled]] = deque(maxlen=64)
+"""Equations compiled lately: those of a loss come again at every point."""
+
+
+def compiled(eqn: Any) -> Compiled:
+    """`compile_equation`, or what it gave for an equal equation before."""
+    program = program_of(eqn)
+    if any(e.primitive.name.startswith("custom_") for e in equations(program)):
+        return compile_equation(eqn)  # its derivative rule cannot be compared
+    for other, made in _KNOWN:
+        if same_program(program, other):
+            return made
+    _KNOWN.appendleft((program, compile_equation(eqn)))
+    return _KNOWN[0][1]
+
+
+def program_of(eqn: Any) -> jex.ClosedJaxpr:
+    """A program of this one equation; its inputs are the equation's variables, each once."""
+    variables = dict.fromkeys(v for v in eqn.invars if not isinstance(v, jex.Literal))
+    with warnings.catch_warnings():  # JAX asks for names of arguments that nobody will read
+        warnings.simplefilter("ignore", DeprecationWarning)
+        jaxpr = jex.Jaxpr((), list(variables), eqn.outvars, [eqn], eqn.effects)
+    return jex.ClosedJaxpr(jaxpr, ())
+
+
+def compile_equation(eqn: Any) -> Compiled:
     """Value and vector-Jacobian product of one equation, compiled.
 
     Returns:
@@ -18,8 +50,9 @@ def compile_equation(eqn: Any) -> tuple[Callable, Callable]:
     """
     variables = [v for v in eqn.invars if not isinstance(v, jex.Literal)]
     distinct = list(dict.fromkeys(variables))
-    jaxpr = jex.Jaxpr((), distinct, eqn.outvars, [eqn], eqn.effects)
-    run = jax.jit(jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, ())))
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    function = jex.jaxpr_as_fun(program_of(eqn))
+    run = jax.jit(function, compiler_options=options)
     where = [i for i, v in enumerate(eqn.invars) if not isinstance(v, jex.Literal)]
     first = {v: i for i, v in zip(where, variables, strict=True)}
     slots = [first[v] for v in distinct]
@@ -29,11 +62,11 @@ def compile_equation(eqn: Any) -> tuple[Callable, Callable]:
         with jax.enable_x64(True):
             return [_host(x) for x in run(*(ins[i] for i in slots))]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def pull(moving, fixed, cts):
         def of(moving):
             values = {**dict(zip(floating, moving, strict=True)), **fixed}
-            outs = run(*(values[i] for i in slots))
+            outs = function(*(values[i] for i in slots))
             return [y for y in outs if jnp.issubdtype(y.dtype, np.inexact)]
 
         return jax.vjp(of, moving)[1](cts)[0]

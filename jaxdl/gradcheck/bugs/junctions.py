@@ -1,0 +1,81 @@
+"""A variable with several uses, of which a few together carry a wrong multiple of their gradient.
+
+The two parts of a penalty on one variable, a gate and its complement: no edge lies behind them all,
+but the mistake is one. The gradient is linear in their common coefficient, which is fitted.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from jaxdl.gradcheck.bugs import edges
+from jaxdl.gradcheck.bugs.uses import scaled
+from jaxdl.gradcheck.replay.structure import line, penalty_nodes
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Name, Variant
+from jaxdl.gradcheck.selectors import Selector
+
+MOST_USERS = 5
+
+
+class Some(NamedTuple):
+    """The hypothesis that these uses of what a line makes carry a common wrong coefficient."""
+
+    selector: Selector
+    users: tuple[int, ...]  # positions in the list of uses
+    count: int  # uses in all
+
+    def build(self, case: Case) -> list[tuple[int, Variant]]:
+        """One rule at every node concerned."""
+        tape, found = case.tape, []
+        for index in self.selector.nodes(tape):
+            made = tape.nodes[index]
+            users = sorted(tape.users(made.outs[0]))
+            if len(users) != self.count:
+                continue
+            at: dict[int, list[int]] = {}
+            for k in self.users:
+                at.setdefault(users[k][0], []).append(users[k][1])
+            for user, places in at.items():
+                found.append((user, self.variant(case, made, tape.nodes[user], tuple(places))))
+        return found
+
+    def variant(self, case: Case, made: Node, user: Node, places: tuple[int, ...]) -> Variant:
+        """The fitted rule at one of the uses."""
+        return Variant(
+            rule=lambda c: scaled(places, c),
+            reach=case.tape.leaves[made.outs[0]],
+            fitted=True,
+            name=lambda cs, ms: self.name(case, made, user, places[0], cs, ms),
+        )
+
+    def name(
+        self, case: Case, made: Node, user: Node, position: int, cs: Sequence[float], ms: Sequence
+    ) -> Name | None:
+        """The name that one edge with this coefficient would have, at a higher price."""
+        given = edges.name(case, user, position, cs, ms)
+        if given is None:
+            return None
+        text = f"{given.text} (as for {len(self.users)} of {self.count} uses of the array made at "
+        return Name(given.words, f"{text}{line(made) or 'the start'})", given.cost + 0.3)
+
+
+def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:
+    """Every set of two or more, but not all, of the uses of what a line makes."""
+    tape = case.tape
+    for key, members in tape.groups.items():
+        node = tape.nodes[members[-1]]
+        if not tape.is_active(node.index) or not fits(tape.leaves[node.outs[0]]):
+            continue
+        count = len(_users(tape, node))
+        if not 2 < count <= MOST_USERS:
+            continue
+        for size in range(2, count):
+            for users in itertools.combinations(range(count), size):
+                yield Some(Selector("group", key), users, count)
+
+
+def _users(tape: Tape, node: Node) -> list[tuple[int, int]]:
+    if node.opaque is not None or node.index in penalty_nodes(tape):
+        return []
+    return sorted(tape.users(node.outs[0]))
