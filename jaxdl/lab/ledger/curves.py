@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxdl.lab.ledger import words
 
-WIDTH, HEIGHT = 340, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 26, 34
+WIDTH, HEIGHT = 680, 420
+LEFT, RIGHT, TOP, BOTTOM = 92, 16, 52, 68
+"""In half pixels, so that places can be whole numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +117,10 @@ def _round_values(low: float, high: float) -> list[float]:
 
 def _line(x: np.ndarray, y: np.ndarray) -> str:
     """A path that is interrupted where there is no value."""
-    path, pen = [], "M"
-    for a, b in zip(x, y, strict=True):
-        if not (math.isfinite(a) and math.isfinite(b)):
-            pen = "M"
-            continue
-        path.append(f"{pen}{a:.1f} {b:.1f}")
-        pen = "L"
-    return "".join(path)
+    known = np.isfinite(x) & np.isfinite(y)
+    starts = np.flatnonzero(known & ~np.concatenate([[False], known[:-1]]))
+    ends = np.flatnonzero(known & ~np.concatenate([known[1:], [False]])) + 1
+    return "".join(_path(x[i:j], y[i:j]) for i, j in zip(starts, ends, strict=True))
 
 
 def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
@@ -131,6 +128,12 @@ def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
     known = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
     if known.sum() < 2:
         return ""
-    there = [f"{a:.1f} {b:.1f}" for a, b in zip(x[known], high[known], strict=True)]
-    back = [f"{a:.1f} {b:.1f}" for a, b in zip(x[known][::-1], low[known][::-1], strict=True)]
-    return "M" + "L".join(there + back) + "Z"
+    x, low, high = x[known], low[known], high[known]
+    return _path(np.concatenate([x, x[::-1]]), np.concatenate([high, low[::-1]])) + "Z"
+
+
+def _path(x: np.ndarray, y: np.ndarray) -> str:
+    """From the first point, step by step in whole units: half the bytes of absolute places."""
+    points = np.rint(np.stack([x, y], axis=1)).astype(int)
+    steps = " ".join(f"{dx} {dy}" for dx, dy in np.diff(points, axis=0))
+    return f"M{points[0, 0]} {points[0, 1]}" + (f"l{steps}" if steps else "")
