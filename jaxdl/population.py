@@ -124,9 +124,12 @@ def prepare(
     devices: Any = None,
     memory: float | None = None,
     progress: bool | None = None,
-) -> Callable[[], Population]:
-    """`run`, compiled but not yet run: the function that is returned may be called repeatedly."""
-    configs = _check_configs(configs)
+) -> Callable[..., Population]:
+    """`run`, compiled but not yet run: the function that is returned may be called repeatedly.
+
+    It takes other configurations of the same names and dtypes, any number of them.
+    """
+    first = configs = _check_configs(configs)
     if lanes is not None and lanes < 1:
         raise ValueError(f"lanes must be at least 1, got {lanes}.")
     mesh = row_of("runs", devices)
@@ -134,7 +137,8 @@ def prepare(
     slim = fn if keep_params else _without_params(fn)
     program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
 
-    def go():
+    def go(configs: Mapping[str, Any] = first) -> Population:
+        configs = _check_configs(configs)
         pieces = _run_all(program, configs, shared, mesh, progress)
         return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
 
