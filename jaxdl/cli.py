@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry() -> None:
     """The console script: `main`, with compiled programs kept from one run to the next."""
     if sys.argv[1:2] in (["train"], ["predict"]):
-        _keep_compiled_programs()
+        importlib.import_module("jaxdl.devices").keep_compiled_programs()
     sys.exit(main())
 
 
@@ -77,18 +76,6 @@ def _parse(kind, word, arguments):
     import tyro
 
     return tyro.cli(kind, args=arguments, prog=f"jaxdl {word}", description=kind.__doc__)
-
-
-def _keep_compiled_programs():
-    """JAX's own cache of compiled programs, in the user's cache folder unless set otherwise."""
-    import jax
-    import pooch
-
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
-        folder = pathlib.Path(pooch.os_cache("jaxdl")) / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def _checkpoint_error():

@@ -1,6 +1,7 @@
 """Arrays on many devices, of one process or of several: where they go and how they come back."""
 
 import os
+import pathlib
 from typing import Any
 
 import jax
@@ -20,6 +21,20 @@ def use_cpu_devices(count: int | None = None) -> None:
         RuntimeError: if JAX has already started.
     """
     jax.config.update("jax_num_cpu_devices", count or len(os.sched_getaffinity(0)))
+
+
+def keep_compiled_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, unless a place is set already.
+
+    For entry points of programs, as `use_cpu_devices`.
+    """
+    import pooch
+
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore
+        folder = pathlib.Path(pooch.os_cache("jaxdl")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def row_of(name: str, devices: Any = None) -> Mesh:

@@ -50,9 +50,7 @@ def quadratics(dim: int = 20, steps: int = 400, **draws: Draw) -> Family:
     """
     at = checkpoints(steps)
     known = {"kappa": log_uniform(1, 1e4), "noise": choice(0.0, 0.1, 1.0), "rotated": choice(1.0)}
-    return Family(
-        "quadratic", _drawn(known, draws), functools.partial(_descend_bowl, dim, at), at
-    )
+    return Family("quadratic", _drawn(known, draws), functools.partial(_descend_bowl, dim, at), at)
 
 
 def _descend_bowl(dim, at, problem, keys, data, *, optimizer):
@@ -76,7 +74,7 @@ def _descend_bowl(dim, at, problem, keys, data, *, optimizer):
     return record(at, step, (theta, optimizer.init(theta)), lambda c: {"cost": cost(c[0])})
 
 
-def _rotation(key, dim):
+def _rotation(key: Key, dim: int) -> Array:
     """A random orthogonal matrix: the product of `dim` reflections (Householder)."""
     normals = jax.random.normal(key, (dim, dim))
     unit = normals / jnp.linalg.norm(normals, axis=1, keepdims=True)
@@ -102,7 +100,7 @@ def record(
     """
 
     def segment(carry, ends):
-        carry = lax.fori_loop(*ends, step, carry)
+        carry = lax.fori_loop(ends[0], ends[1], step, carry)
         return carry, evaluate(carry)
 
     at = jnp.asarray(at, jnp.int32)
@@ -168,6 +166,7 @@ def _learn(
     rows = x.shape[0]
     size = {"drawn": problem["batch"], None: rows}.get(batch, batch)
     most = min(task.most_batch if batch == "drawn" else size, rows)
+    size = jnp.asarray(size).astype(jnp.int32)
     init_key, order_key, step_key = jax.random.split(keys.run, 3)
     sizes = (x.shape[1], *(task.hidden if hidden is None else hidden), task.classes)
     model = models.mlp(sizes, activation, init, keep_prob)
@@ -177,7 +176,7 @@ def _learn(
 
     def step(i, carry):
         params, state = carry
-        chosen = order[(i * size).astype(jnp.int32) + lane]
+        chosen = order[i * size + lane]
         weights = (lane < size).astype(x.dtype)
         key = jax.random.fold_in(step_key, i)
         part = x[chosen] if augment is None else augment(jax.random.fold_in(key, 1), x[chosen])
@@ -195,7 +194,7 @@ def _learn(
         }
 
     params = model.init(init_key)
-    steps = jnp.ceil(jnp.asarray(at) * rows / size).astype(jnp.int32)
+    steps = -(-jnp.asarray(at, jnp.int32) * rows // size)
     return record(steps, step, (params, optimizer.init(params)), evaluate)
 
 
@@ -204,7 +203,7 @@ def _examples(task, problem, key, data):
     data_key, flip_key, spread_key = jax.random.split(key, 3)
     x, y = task.make(data_key, task.examples, problem["noise"], data)
     power = jax.random.uniform(spread_key, x.shape[1:], minval=-1.0)
-    x = x * 10.0 ** (problem["spread"] * power)
+    x = x * 10.0 ** (problem["spread"] * power[None])
     half = x.shape[0] // 2
     labels = _flip(flip_key, y[:half], problem["flipped"], task.classes)
     return x[:half], labels, x[half:], y[half:]

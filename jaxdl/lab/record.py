@@ -1,6 +1,7 @@
 """The result file of an experiment: what was asked, what was found, and on what machine."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -24,6 +25,9 @@ def to_plain(value: Any) -> Any:
     """Arrays, dataclasses and tuples as what JSON knows; numbers that are not finite as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
+    plain = getattr(value, "to_plain", None)
+    if plain is not None:
+        value = plain()
     if isinstance(value, dict):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -43,6 +47,39 @@ def spec_sha256(module: ModuleType, config: Any) -> str:
         "source": inspect.getsource(module),
     }
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def code_sha256() -> str:
+    """Hash of the library's own source: a finding of other code is not of this one."""
+    root = pathlib.Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def kept(module: ModuleType, config: Any, size: str, folder: pathlib.Path) -> dict[str, Any] | None:
+    """The finding in the folder if it is of this specification, code and machine's versions.
+
+    A smoke run is never kept: it is there to show that the code runs.
+    """
+    name = module.CLAIM.name
+    path = folder / f"{name}.json"
+    if size == "smoke" or not path.exists() or not (folder / f"{name}.chart.json").exists():
+        return None
+    try:
+        result = json.loads(path.read_text())
+    except ValueError:
+        return None
+    now = {
+        "size": size,
+        "spec_sha256": spec_sha256(module, config),
+        "code_sha256": code_sha256(),
+        "versions": _versions(),
+        "platform": _platform(),
+    }
+    return result if all(result.get(key) == value for key, value in now.items()) else None
 
 
 def build(
@@ -75,6 +112,7 @@ def build(
         "size": size,
         "config": to_plain(config),
         "spec_sha256": spec_sha256(module, config),
+        "code_sha256": code_sha256(),
         "seconds": round(seconds, 3),
         "compile_seconds": judgement.compile_seconds,
         "versions": _versions(),

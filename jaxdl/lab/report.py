@@ -1,15 +1,16 @@
 """From the runs of a study to what is said about it: verdict, sentence, tables and a chart."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxdl import stats
-from jaxdl.lab import verdict
+from jaxdl.lab import shares
 from jaxdl.lab.claim import Claim, Estimate, Judgement
-from jaxdl.lab.study import Runs, Study
+from jaxdl.lab.study import Runs, Study, run
+from jaxdl.stats.effect import median
 
 PROTOCOL_WORDS = {
     "tuned": "each tuned with the same budget",
@@ -26,13 +27,18 @@ def judge(claim: Claim, study: Study, runs: Mapping[str, Runs]) -> Judgement:
         study: what was compared.
         runs: what `study.run` gave.
     """
-    if claim.gamma is None:
-        raise ValueError(
-            f"Claim {claim.name!r} has the quantifier {claim.quantifier!r}, which stands for no "
-            "share of problems: choose a word of claim.GAMMA, or give gamma."
-        )
-    evidence = {p: _evidence(study, runs, p, study.better) for p in study.protocols}
-    decision = verdict.decide(evidence, claim.gamma, study.margin)
+    differences, families, strata = _evidence(study, runs, study.protocols[0], study.better)
+    others = {p: _evidence(study, runs, p, study.better)[0] for p in study.protocols}
+    typical = median(differences)
+    margin = study.margin
+    decision = shares.decide(
+        _holds(differences),
+        claim.gamma,
+        {"family": families, **strata},
+        families,
+        {p: _holds(d) for p, d in others.items()} if len(others) > 1 else None,
+        margin is not None and bool(stats.equivalence(typical, margin).equivalent),
+    )
     effects = [
         _effect(study, runs, protocol, arm.name)
         for protocol in study.protocols
@@ -47,12 +53,25 @@ def judge(claim: Claim, study: Study, runs: Mapping[str, Runs]) -> Judgement:
         ),
         figures=_figures(study, runs, effects),
         n_problems=sum(len(r.problems["instance"]) for r in runs.values()),
-        n_seeds=next(iter(evidence.values())).differences.shape[1],
+        n_seeds=differences.shape[1],
         arms=[{"name": arm.name, "role": _role(study, arm.name)} for arm in study.arms],
-        strata=[_plain_stratum(s) for s in decision.strata],
+        strata=decision.strata,
         effects=effects,
         curves=curves(study, runs),
         compile_seconds=round(sum(r.compile_seconds for r in runs.values()), 2),
+    )
+
+
+def experiment(claim: Claim, study: Study) -> tuple[Callable, Callable, Callable]:
+    """`run`, `judge` and `chart` of an experiment that is this study and nothing else.
+
+    Config = lab.Sizes
+    run, judge, chart = lab.experiment(CLAIM, STUDY)
+    """
+    return (
+        lambda config: run(study, config),
+        lambda config, measured: judge(claim, study, measured),
+        lambda config, measured: chart(judge(claim, study, measured), claim.gamma),
     )
 
 
@@ -61,16 +80,22 @@ def _role(study, name):
 
 
 def _evidence(study: Study, runs: Mapping[str, Runs], protocol: str, arm: str):
+    """Differences to `study.than` (problems, seeds), families and strata of every problem."""
     parts, families = [], []
     strata: dict[str, list[str]] = {name: [] for name in study.moderators}
-    for name, run in runs.items():
-        scores = run.scores[protocol]
+    for name, of_family in runs.items():
+        scores = of_family.scores[protocol]
         parts.append(stats.differences(scores[arm], scores[study.than], larger_is_better=False))
         families += [name] * len(parts[-1])
         for moderator, level_of in study.moderators.items():
-            strata[moderator] += [_level(level_of, row) for row in _rows(run.problems, name)]
+            strata[moderator] += [_level(level_of, row) for row in _rows(of_family.problems, name)]
     columns = {name: np.array(levels) for name, levels in strata.items()}
-    return verdict.Evidence(np.concatenate(parts), np.array(families), columns)
+    return np.concatenate(parts), np.array(families), columns
+
+
+def _holds(differences):
+    """1 where the claim holds in a problem, by its median difference; ½ for a tie."""
+    return (np.sign(median(differences)) + 1) / 2
 
 
 def _rows(problems, family):
@@ -87,24 +112,11 @@ def _level(level_of, problem):
     return "" if level is None else str(level)
 
 
-def _plain_stratum(stratum):
-    share = stratum.share
-    return {
-        "by": dict(stratum.by),
-        "n": stratum.n,
-        "value": share.value,
-        "low": share.low,
-        "high": share.high,
-    }
-
-
 def _effect(study, runs, protocol, arm):
     """One comparison with `study.than`, as the result file holds it."""
-    evidence = _evidence(study, runs, protocol, arm)
-    none = np.zeros_like(evidence.differences)
-    found = stats.compare(evidence.differences, none, evidence.families, key=jax.random.key(0))
-    typical = np.median(np.nan_to_num(evidence.differences, posinf=1e9, neginf=-1e9), axis=1)
-    typical = np.where(np.abs(typical) > 1e8, np.sign(typical) * np.inf, typical)
+    differences, families, _ = _evidence(study, runs, protocol, arm)
+    none = np.zeros_like(differences)
+    found = stats.compare(differences, none, families, key=jax.random.key(0))
     return {
         "protocol": protocol,
         "better": arm,
@@ -113,8 +125,8 @@ def _effect(study, runs, protocol, arm):
         "problem_poi": found.problem._asdict(),
         "run_poi": found.run._asdict(),
         "effect": {"name": study.unit, **found.effect._asdict()},
-        "differences": [round(float(d), 4) for d in typical],
-        "families": evidence.families.tolist(),
+        "differences": [round(float(d), 4) for d in median(differences)],
+        "families": families.tolist(),
     }
 
 
@@ -127,17 +139,12 @@ def _figures(study, runs, effects):
         for e in effects
         if not e["primary"]
     }
-    edges = {
-        f"{name}: share of problems whose best setting of {arm} is the first or last tried": share
-        for name, run in runs.items()
-        for arm, share in run.edge.items()
-        if arm in (study.better, study.than)
-    }
+    edges = [r.edge.get(arm, 0.0) for r in runs.values() for arm in (study.better, study.than)]
     return {
         f"median difference, {study.unit}": _interval(primary["effect"]),
         "share of single runs": _interval(primary["run_poi"]),
         **families,
-        **edges,
+        "largest share of problems whose best setting is the first or last tried": max(edges),
     }
 
 
@@ -153,24 +160,19 @@ def _sentence(claim, study, decision, effects):
         f"[{share.low:.0%}, {share.high:.0%}], {how}; “{claim.quantifier}” asks for "
         f"{claim.gamma:.0%}."
     )
-    others = [e for e in effects if e["better"] == study.better and not e["primary"]]
-    if others:
-        said = (f"{e['problem_poi']['value']:.0%} {_short(e['protocol'], study)}" for e in others)
-        text += f" It is {', and '.join(said)}."
+    for effect in effects:
+        if effect["better"] == study.better and not effect["primary"]:
+            way = PROTOCOL_WORDS[effect["protocol"]].format(than=study.than)
+            text += f" With {way} it is {effect['problem_poi']['value']:.0%}."
     if decision.split is not None:
         high, low = decision.split
-        text += f" It depends on the {next(iter(high.by))}: {_of(high)} against {_of(low)}."
+        text += f" It depends on the {next(iter(high['by']))}: {_of(high)} against {_of(low)}."
     return text
 
 
-def _short(protocol, study):
-    return PROTOCOL_WORDS[protocol].format(than=study.than)
-
-
 def _of(stratum):
-    share = stratum.share
-    level = next(iter(stratum.by.values()))
-    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] for {level}"
+    level = next(iter(stratum["by"].values()))
+    return f"{stratum['value']:.0%} [{stratum['low']:.0%}, {stratum['high']:.0%}] for {level}"
 
 
 def _capital(text):
@@ -180,9 +182,9 @@ def _capital(text):
 def curves(study: Study, runs: Mapping[str, Runs], curve: str = "cost") -> list[dict[str, Any]]:
     """Median and middle half of a curve over problems, relative to its first value."""
     found = []
-    for name, run in runs.items():
+    for name, of_family in runs.items():
         family = next(f for f in study.families if f.name == name)
-        for arm, by_name in run.curves[study.protocols[0]].items():
+        for arm, by_name in of_family.curves[study.protocols[0]].items():
             values = by_name[curve].mean(axis=1)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 values = np.nan_to_num(values / values[:, :1], nan=1e3, posinf=1e3)
@@ -203,26 +205,6 @@ def curves(study: Study, runs: Mapping[str, Runs], curve: str = "cost") -> list[
     return found
 
 
-def measured(study: Study, runs: Mapping[str, Runs]) -> dict[str, Any]:
-    """What of the runs a result file keeps: problems, scores and settings, rounded."""
-    del study
-    return {
-        name: {
-            "problems": {n: _rounded(v) for n, v in run.problems.items()},
-            "scores": {p: {a: _rounded(s) for a, s in arms.items()} for p, arms in run.scores.items()},
-            "settings": {
-                p: {a: {n: _rounded(v) for n, v in chosen.items()} for a, chosen in arms.items()}
-                for p, arms in run.chosen.items()
-            },
-        }
-        for name, run in runs.items()
-    }  # fmt: skip
-
-
-def _rounded(values):
-    return [_rounded(v) if np.ndim(v) else float(f"{float(v):.5g}") for v in np.asarray(values)]
-
-
 def chart(judgement: Judgement, gamma: float | None) -> Any:
     """The share of problems in every stratum, with its interval, γ and one half."""
     import altair as alt
@@ -236,25 +218,20 @@ def chart(judgement: Judgement, gamma: float | None) -> Any:
         }
         for s in judgement.strata
     )
-    scale = alt.Scale(domain=[0, 1])
-    x = alt.X("value:Q", title="share of problems in which the claim holds", scale=scale)
+    title = "share of problems in which the claim holds"
+    x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("stratum:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
-    color = alt.Color("by:N", title=None, legend=None, scale=alt.Scale(scheme="dark2"))
-    base = alt.Chart(rows).encode(
-        y=y, color=color, tooltip=["by", "stratum", "value", "low", "high"]
-    )
-    bars = base.mark_rule(strokeWidth=2.5).encode(
-        x=alt.X("low:Q", scale=scale, title="share of problems in which the claim holds"),
-        x2="high:Q",
-    )
-    lines = [alt.Chart(rows).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0.5))]
-    if gamma is not None:
-        lines.append(
-            alt.Chart(rows).mark_rule(color="#d97706", strokeWidth=2).encode(x=alt.datum(gamma))
-        )
-    layers = alt.layer(*lines, bars, base.mark_point(filled=True, size=70, opacity=1).encode(x=x))
+    color = alt.Color("by:N", legend=None, scale=alt.Scale(scheme="dark2"))
+    tooltip = ["by", "stratum", "value", "low", "high"]
+    base = alt.Chart(rows).encode(x=x, y=y, color=color, tooltip=tooltip)
+    bars = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    half = alt.Chart(rows).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=alt.datum(0.5))
+    asked = alt.Chart(rows).mark_rule(color="#d97706", strokeWidth=2).encode(x=alt.datum(gamma))
+    points = base.mark_point(filled=True, size=70, opacity=1)
+    header = alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold")
     return (
-        layers.properties(width=440, height=alt.Step(24))
-        .facet(row=alt.Row("by:N", title=None, sort=None, header=alt.Header(labelAngle=0, labelAlign="left")))
+        alt.layer(half, *([] if gamma is None else [asked]), bars, points)
+        .properties(width=440, height=alt.Step(24))
+        .facet(row=alt.Row("by:N", title=None, sort=None, header=header))
         .resolve_scale(y="independent")
-    )  # fmt: skip
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import pathlib
 import pkgutil
 import sys
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Annotated, Any, Literal, TypeAlias
 
-from jaxdl import errors
-from jaxdl.lab import page, record
+from jaxdl import devices, errors
+from jaxdl.lab import ledger, page, record, screen
 
 Size: TypeAlias = Literal["smoke", "default", "full"]
 
@@ -57,80 +58,39 @@ class Failure:
 
 
 def run_many(
-    modules: Sequence[ModuleType], size: Size, folder: pathlib.Path
+    modules: Sequence[ModuleType], size: Size, folder: pathlib.Path, again: bool = False
 ) -> list[dict[str, Any] | Failure]:
-    """Run one after another with a progress bar; one that raises does not stop the others."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
+    """Run one after another, each finding shown as it comes; one that raises stops no other.
 
+    Args:
+        modules: the experiments.
+        size: which of their configurations.
+        folder: where the files go. A finding that lies there, from the same specification, code
+            and versions, is kept and not measured again, so that a run that was interrupted
+            goes on where it stopped.
+        again: whether to measure all of them again.
+    """
     outcomes: list[dict[str, Any] | Failure] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, MofNCompleteColumn(), Elapsed(), transient=True) as progress:
-        task = progress.add_task("", total=len(modules))
+    with screen.progress(len(modules)) as (console, move):
         for module in modules:
-            progress.update(task, description=module.CLAIM.title)
+            move(0, module.CLAIM.title)
             try:
-                outcomes.append(run_one(module, size, folder))
+                kept = None if again else record.kept(module, config_of(module, size), size, folder)
+                result = kept or run_one(module, size, folder)
+                outcomes.append(result)
+                screen.show(console, result, from_before=kept is not None)
             except KeyboardInterrupt:
-                progress.console.print("Interrupted; what had finished is written.")
+                console.print(
+                    "Interrupted. What had finished is written; the same command goes on."
+                )
                 break
             except Exception as error:  # one broken experiment must not lose the others
-                progress.console.print(traceback.format_exc(), style="red", markup=False)
-                outcomes.append(Failure(module.CLAIM.name, f"{type(error).__name__}: {error}"))
-            progress.advance(task)
+                console.print(traceback.format_exc(), style="red", markup=False)
+                failure = Failure(module.CLAIM.name, f"{type(error).__name__}: {error}")
+                outcomes.append(failure)
+                screen.show_failure(console, failure.name, failure.error)
+            move(1, "")
     return outcomes
-
-
-STYLES = {
-    "supported": "bold green",
-    "exact": "bold green",
-    "contradicted": "bold red",
-    "smoke run": "dim",
-}
-
-
-def print_table(outcomes: Sequence[dict[str, Any] | Failure], folder: pathlib.Path) -> None:
-    """The findings, one row each, and where the pages are."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Experiments", title_justify="left", show_lines=True)
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("what was found", ratio=1)
-    for outcome in outcomes:
-        if isinstance(outcome, Failure):
-            name = Text.assemble(outcome.name, "\n", ("failed", "bold red"))
-            table.add_row(name, Text(outcome.error))
-            continue
-        verdict = outcome.get("verdict", "smoke run")
-        sentence = outcome.get("sentence", "It runs; a smoke run concludes nothing.")
-        style = STYLES.get(verdict, "bold yellow")
-        seconds = (f"   {outcome['seconds']:.1f} s", "dim")
-        table.add_row(
-            Text.assemble(outcome["claim"], "\n", (verdict, style), seconds), Text(sentence)
-        )
-    console = Console()
-    console.print(table)
-    written = [o for o in outcomes if not isinstance(o, Failure)]
-    if written:
-        name = record.file_name(written[0]) if len(written) == 1 else "NAME"
-        where = f"Numbers and charts: {folder}/{name}.json, {folder}/{name}.html"
-        console.print(where, highlight=False, soft_wrap=True)
-
-
-def print_list(modules: Sequence[ModuleType]) -> None:
-    """What there is to run."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Experiments", title_justify="left")
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("what it asks", ratio=1)
-    table.add_column("section of the notes", ratio=1)
-    for module in modules:
-        table.add_row(module.CLAIM.name, module.CLAIM.title, module.CLAIM.section)
-    Console().print(table)
 
 
 def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None) -> int:
@@ -139,16 +99,20 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
 
     @dataclasses.dataclass(frozen=True)
     class Arguments:
-        """Run experiments: without names all of them, each with a table row and a page."""
+        """Run experiments, show each finding as it comes, and write the ledger."""
 
         names: Annotated[
             tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")
         ] = ()
-        """Which experiments; all if none is named. --list shows what there is."""
+        """Which experiments; the headline claims if none is named. --list shows what there is."""
+        all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Run every experiment."""
         size: Size = "default"
         """How much to run; a smoke run only shows that it works."""
         list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Only list what there is."""
+        again: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Measure again what is already in the folder."""
         out: pathlib.Path = pathlib.Path("results")
         """Where results are written."""
 
@@ -160,9 +124,12 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
             return 2
     wanted = [importlib.import_module(f"{package.__name__}.{n}") for n in chosen.names or known]
     if chosen.list:
-        print_list(wanted)
+        screen.show_list(wanted)
         return 0
-    return _run_and_tell(wanted, chosen.size, chosen.out)
+    if not chosen.names and not chosen.all:
+        wanted = [module for module in wanted if module.CLAIM.headline]
+    evidence = pathlib.Path(package.__path__[0]) / "evidence"
+    return _run_and_tell(wanted, chosen.size, chosen.out, chosen.again, evidence)
 
 
 def main(name: str, arguments: Sequence[str] | None = None) -> int:
@@ -179,10 +146,17 @@ def main(name: str, arguments: Sequence[str] | None = None) -> int:
     module = sys.modules[name]
     summary = (module.__doc__ or "").split("\n\n")[0]
     chosen = tyro.cli(Arguments, description=summary, args=arguments)
-    return _run_and_tell([module], chosen.size, chosen.out)
+    evidence = pathlib.Path(inspect.getfile(module)).parent / "evidence"
+    return _run_and_tell([module], chosen.size, chosen.out, True, evidence)
 
 
-def _run_and_tell(modules: Sequence[ModuleType], size: Size, folder: pathlib.Path) -> int:
+def _run_and_tell(
+    modules: Sequence[ModuleType],
+    size: Size,
+    folder: pathlib.Path,
+    again: bool,
+    evidence: pathlib.Path,
+) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,7 +165,9 @@ def _run_and_tell(modules: Sequence[ModuleType], size: Size, folder: pathlib.Pat
             file=sys.stderr,
         )
         return 2
-    outcomes = run_many(modules, size, folder)
-    print_table(outcomes, folder)
+    devices.keep_compiled_programs()
+    outcomes = run_many(modules, size, folder, again)
+    if size != "smoke" and any(isinstance(o, dict) for o in outcomes):
+        screen.show_ledger(ledger.write(folder, evidence if evidence.is_dir() else None))
     finished = len(outcomes) == len(modules)
     return 0 if finished and not any(isinstance(o, Failure) for o in outcomes) else 1

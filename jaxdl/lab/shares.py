@@ -9,11 +9,15 @@ from jaxdl import stats
 
 
 class Decision(NamedTuple):
-    """The verdict, the share of problems in which the statement holds, and that by stratum."""
+    """The verdict, the share of problems in which the statement holds, and that by stratum.
+
+    `split` holds the two strata on either side of ½, the higher first, if there are such.
+    """
 
     verdict: str
     share: stats.Estimate
     strata: list[dict[str, Any]]
+    split: tuple[dict[str, Any], dict[str, Any]] | None = None
 
 
 def decide(
@@ -21,12 +25,16 @@ def decide(
     gamma: float | None,
     moderators: Mapping[str, Sequence | np.ndarray] | None = None,
     families: Sequence | np.ndarray | None = None,
+    protocols: Mapping[str, Sequence | np.ndarray] | None = None,
+    equivalent: bool = False,
 ) -> Decision:
     """The verdict on "this holds in a share of at least γ of the problems".
 
         supported      low ≥ γ
-        depends        otherwise, two strata of one moderator lie on either side of ½, each
-                       interval wholly, at a level that allows for their number (Bonferroni)
+        depends        otherwise, two strata of one moderator, or two protocols, lie on either side
+                       of ½, each interval wholly, at a level that allows for their number
+                       (Bonferroni)
+        equivalent     otherwise, the differences were shown to be of no practical importance
         contradicted   otherwise, high < γ
         inconclusive   otherwise
 
@@ -35,6 +43,9 @@ def decide(
         gamma: the share that the quantifier of the claim stands for.
         moderators: name → (n,) levels, declared before the run.
         families: (n,) labels that weigh equally; None is one family.
+        protocols: name → (n,) where the statement holds under other ways to compare; they are
+            strata of the moderator "protocol".
+        equivalent: whether a test has shown that the differences lie within their margin.
 
     Raises:
         ValueError: without γ: an exact statement is no matter of shares.
@@ -43,15 +54,21 @@ def decide(
         raise ValueError("gamma is None: give the claim a quantifier in lab.claim.GAMMA.")
     holds, moderators = np.asarray(holds, float), moderators or {}
     share = stats.stratified_wilson(holds, families)
-    strata = by_level(holds, moderators)
-    strict = by_level(holds, moderators, level=1 - 0.05 / max(len(strata), 1))
+    count = sum(len(set(map(str, labels))) for labels in moderators.values()) + len(protocols or {})
+    strata, strict = (
+        by_level(holds, moderators, level) + _by_protocol(protocols or {}, families, level)
+        for level in (0.95, 1 - 0.05 / max(count, 1))
+    )
+    pair = _either_side(strict)
     if share.low >= gamma:
         verdict = "supported"
-    elif any(_either_side(strict, name) for name in moderators):
+    elif pair is not None:
         verdict = "depends"
+    elif equivalent:
+        verdict = "equivalent"
     else:
         verdict = "contradicted" if share.high < gamma else "inconclusive"
-    return Decision(verdict, share, strata)
+    return Decision(verdict, share, strata, pair)
 
 
 def by_level(
@@ -59,21 +76,41 @@ def by_level(
     moderators: Mapping[str, Sequence | np.ndarray],
     level: float = 0.95,
 ) -> list[dict[str, Any]]:
-    """One row for each level of each moderator: {"by", "n", "value", "low", "high"}."""
+    """One row for each level of each moderator: {"by", "n", "value", "low", "high"}.
+
+    A problem whose level is "" belongs to no stratum of that moderator.
+    """
     holds = np.asarray(holds, float)
     rows = []
     for name, labels in moderators.items():
         labels = np.asarray(labels).astype(str)
         for label in dict.fromkeys(labels.tolist()):
-            chosen = holds[labels == label]
-            estimate = stats.stratified_wilson(chosen, level=level)
-            rows.append({"by": {name: label}, "n": len(chosen), **estimate._asdict()})
+            if label:
+                rows.append(_row({name: label}, holds[labels == label], None, level))
     return rows
 
 
-def _either_side(strata: list[dict[str, Any]], name: str) -> bool:
-    rows = [row for row in strata if name in row["by"]]
-    return any(row["low"] > 0.5 for row in rows) and any(row["high"] < 0.5 for row in rows)
+def _by_protocol(protocols, families, level):
+    return [
+        _row({"protocol": name}, np.asarray(holds, float), families, level)
+        for name, holds in protocols.items()
+    ]
+
+
+def _row(by, holds, families, level):
+    estimate = stats.stratified_wilson(holds, families, level)
+    return {"by": by, "n": len(holds), **estimate._asdict()}
+
+
+def _either_side(strata: list[dict[str, Any]]) -> tuple[dict, dict] | None:
+    """The strata of one moderator that lie on either side of ½, farthest apart."""
+    found = [
+        (high["value"] - low["value"], i, high, low)
+        for i, high in enumerate(strata)
+        for low in strata
+        if set(high["by"]) == set(low["by"]) and high["low"] > 0.5 > low["high"]
+    ]
+    return max(found)[2:] if found else None
 
 
 def percent(estimate: stats.Estimate) -> str:

@@ -151,6 +151,22 @@ class Runs(NamedTuple):
     edge: dict[str, float]
     compile_seconds: float
 
+    def to_plain(self) -> dict[str, Any]:
+        """What a result file keeps: problems, scores and settings, rounded."""
+        return {
+            "problems": _rounded(self.problems),
+            "scores": _rounded(self.scores),
+            "settings": _rounded(self.chosen),
+        }
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _rounded(part) for name, part in values.items()}
+    if np.ndim(values):
+        return [_rounded(part) for part in values]
+    return float(f"{float(values):.5g}")
+
 
 def run(study: Study, sizes: Any) -> dict[str, Runs]:
     """Every family of the study, by its name.

@@ -5,10 +5,11 @@ import types
 import altair as alt
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import experiments
 from jaxdl import lab
-from jaxdl.lab import page, record, runner
+from jaxdl.lab import page, record, runner, screen
 
 KEYS = {
     "claim", "title", "quote", "section", "quantifier", "gamma", "estimate", "n_problems",
@@ -62,7 +63,7 @@ def test_a_smoke_run_never_has_a_verdict(tmp_path, capsys):
     module = experiment()
     result = runner.run_one(module, "smoke", tmp_path)
     assert set(result) >= KEYS and not {"verdict", "sentence"} & set(result)
-    runner.print_table([result], tmp_path)
+    screen.show(Console(), result)
     page = (tmp_path / "coin.smoke.html").read_text()
     shown = capsys.readouterr().out + page[: page.index("<script")]
     assert "supported" not in shown and "3 < 4" not in shown and "smoke run" in shown
@@ -92,7 +93,6 @@ def test_one_that_raises_does_not_stop_the_others(tmp_path, capsys):
     outcomes = runner.run_many([experiment(run=broken), experiment()], "default", tmp_path)
     assert outcomes[0] == runner.Failure("coin", "RuntimeError: no coin")
     assert outcomes[1]["verdict"] == "supported"
-    runner.print_table(outcomes, tmp_path)
     assert "no coin" in capsys.readouterr().out
 
 
@@ -100,13 +100,33 @@ def test_interrupting_keeps_what_had_finished(tmp_path):
     def interrupted(config):
         raise KeyboardInterrupt
 
-    outcomes = runner.run_many([experiment(), experiment(run=interrupted)], "default", tmp_path)
+    modules = [experiment(), experiment(run=interrupted)]
+    outcomes = runner.run_many(modules, "default", tmp_path, again=True)
     assert len(outcomes) == 1 and (tmp_path / "coin.json").exists()
 
 
 def test_a_verdict_outside_the_vocabulary_is_refused():
     with pytest.raises(ValueError, match="'proved'"):
         lab.Judgement("proved", "", lab.Estimate.exact("", 0.0))
+
+
+def test_a_finding_of_the_same_specification_is_kept(tmp_path):
+    runs = []
+
+    def counted(config):
+        runs.append(config)
+        return {"heads": config.n}
+
+    module = experiment(run=counted)
+    first = runner.run_many([module], "default", tmp_path)
+    assert runner.run_many([module], "default", tmp_path) == first and len(runs) == 1
+    changed = dataclasses.replace(module.CLAIM, gamma=0.6)
+    runner.run_many([experiment(run=counted, CLAIM=changed)], "default", tmp_path)
+    assert len(runs) == 2
+    runner.run_many([experiment(run=counted, CLAIM=changed)], "default", tmp_path, again=True)
+    assert len(runs) == 3
+    runner.run_many([experiment(run=counted, CLAIM=changed)], "full", tmp_path)
+    assert len(runs) == 4
 
 
 def test_unknown_experiment_suggests_the_nearest(capsys):
