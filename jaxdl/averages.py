@@ -23,10 +23,10 @@ def ewa(series: Array, beta: Scalar, debias: bool = True) -> Array:
         debias: Corrects for v_0 = 0, so that a constant series has itself as its average.
 
     Returns:
-        The averages, of the shape and dtype of the series.
+        The averages, of the shape and dtype of the series; 16-bit ones are summed in float32.
 
     Raises:
-        ValueError: if β is outside [0, 1), or the series is a single number.
+        ValueError: if β is outside [0, 1), or the series is empty or a single number.
         TypeError: if the series is not of floating-point numbers.
 
     Source: notes, "Understanding exponentially weighted averages" and "Bias correction in
@@ -39,8 +39,10 @@ def ewa(series: Array, beta: Scalar, debias: bool = True) -> Array:
             f"ewa expects a series of floating-point numbers, got {series.dtype}. "
             "Convert it, for example with series.astype(float)."
         )
-    if series.ndim == 0:
-        raise ValueError("ewa expects a series with time on axis 0, got a single number.")
+    if series.ndim == 0 or not len(series):
+        got = f"shape {series.shape}" if series.ndim else "a single number"
+        raise ValueError(f"ewa expects a series with time on axis 0, got {got}.")
+    dtype, series = series.dtype, series.astype(_at_least_32_bits(series.dtype))
     keep, new = (jnp.asarray(c, series.dtype) for c in (beta, 1 - beta))
 
     def step(v, theta):
@@ -48,10 +50,10 @@ def ewa(series: Array, beta: Scalar, debias: bool = True) -> Array:
         return v, v
 
     _, averages = jax.lax.scan(step, jnp.zeros_like(series[0]), series)
-    if not debias:
-        return averages
-    weight = jnp.asarray(1 - _powers(beta, len(series)), series.dtype)
-    return averages / weight.reshape(-1, *[1] * (series.ndim - 1))
+    if debias:
+        weight = jnp.asarray(_total_weight(beta, len(series)), series.dtype)
+        averages = averages / weight.reshape(-1, *[1] * (series.ndim - 1))
+    return averages.astype(dtype)
 
 
 def weights(beta: Scalar, length: int) -> Array:
@@ -91,14 +93,22 @@ def effective_window(beta: Scalar) -> Scalar:
     return 1 / (1 - beta)
 
 
-def _powers(beta: Scalar, length: int) -> Array:
-    """β¹, β², …, β^length."""
-    beta = jnp.asarray(beta)
-    return beta ** jnp.arange(1, length + 1, dtype=beta.dtype)
+def _total_weight(beta: Scalar, length: int) -> Array:
+    """1 − β, 1 − β², …, 1 − β^length, also for a β that rounds to 1."""
+    logarithm = jnp.log1p(-jnp.asarray(1 - beta, float))
+    times = jnp.arange(1, length + 1, dtype=logarithm.dtype)
+    return -jnp.expm1(times * logarithm)
+
+
+def _at_least_32_bits(dtype: jnp.dtype) -> jnp.dtype:
+    """A sum in 16 bits stops growing long before the average is reached."""
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
 
 
 def _check_beta(beta: Scalar) -> None:
     if isinstance(beta, jax.core.Tracer):
         return
+    if isinstance(beta, str) or beta is None:
+        raise TypeError(f"beta must be a number in [0, 1), got {beta!r}.")
     if not (jnp.ndim(beta) == 0 and math.isfinite(beta) and 0 <= beta < 1):
         raise ValueError(f"beta must be one number in [0, 1), got {beta}.")

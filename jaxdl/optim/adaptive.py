@@ -87,7 +87,8 @@ def scale_by_adam(
     Args:
         b1: β₁ in [0, 1).
         b2: β₂ in [0, 1).
-        eps: ε ≥ 0, outside the root as in the notes.
+        eps: ε ≥ 0, outside the root as in the notes. With 0 for both, an entry without any gradient
+            is 0/0.
         eps_root: Added inside the root, which keeps derivatives through the update finite.
         mu_dtype: Dtype of v; None means that of the parameters.
         nesterov: v̂ = β₁ v/(1 − β₁ᵗ⁺¹) + (1 − β₁) g/(1 − β₁ᵗ): Nadam.

@@ -38,20 +38,25 @@ def transformation(
     init: Callable[[Params], PyTree],
     update: Callable[..., tuple[PyTree, PyTree]],
     needs_params: bool = False,
+    check_leaves: bool = True,
 ) -> GradientTransformation:
     """A GradientTransformation that refuses bad input with a sentence.
 
-    Integer parameters, the state of another transformation and (with `needs_params`) missing
-    parameters are errors; keyword arguments that `update` does not take are dropped.
+    Integer parameters and gradients (with `check_leaves`), the state of another transformation and
+    (with `needs_params`) missing parameters are errors; keyword arguments that `update` does not
+    take are dropped.
     """
     pass_extra = takes_extra(update)
 
     def checked_init(params):
-        checks.floating(name, params)
+        if check_leaves:
+            checks.floating(name, params)
         return init(params)
 
     def checked_update(updates, state, params=None, **extra):
         checks.state_of(name, state_type, state)
+        if check_leaves:
+            checks.floating(name, updates, "gradients")
         updates = jax.tree.map(jnp.asarray, updates)
         if needs_params:
             checks.params_given(name, updates, params)
@@ -99,8 +104,15 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
         reach those links that take them.
 
     Raises:
+        TypeError: if a link is no transformation.
         ValueError: from `update`, if the state has another number of links.
     """
+    for transform in transforms:
+        if not (hasattr(transform, "init") and hasattr(transform, "update")):
+            raise TypeError(
+                f"chain expects transformations, one argument each, got {transform!r}. "
+                "A recipe is called first, as in chain(optim.clip(1.0), optim.adam(1e-3))."
+            )
     filters = [takes_extra(t.update) for t in transforms]
 
     def init(params):
@@ -128,8 +140,12 @@ def named_chain(*named: tuple[str, GradientTransformation]) -> GradientTransform
         *named: Pairs `(name, transformation)`.
 
     Raises:
+        TypeError: if an argument is no such pair.
         ValueError: if two links have one name, or `update` gets a state with other names.
     """
+    for pair in named:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise TypeError(f"named_chain expects pairs (name, transformation), got {pair!r}.")
     names = [name for name, _ in named]
     if len(set(names)) != len(names):
         raise ValueError(f"named_chain needs a different name for each link, got {names}.")
@@ -164,6 +180,7 @@ def apply_updates(params: Params, updates: PyTree) -> Params:
 
     Raises:
         ValueError: if structure or shapes differ, naming the first path.
+        TypeError: for complex updates of real parameters.
     """
     checks.same_tree(params, updates, "the parameters", "the updates")
 
@@ -172,6 +189,8 @@ def apply_updates(params: Params, updates: PyTree) -> Params:
         if p.dtype == u.dtype:
             return p + u
         dtype = wider(p.dtype, u.dtype)
+        if jnp.iscomplexobj(u) and not jnp.iscomplexobj(p):
+            raise TypeError(f"Updates of {u.dtype} have no place in parameters of {p.dtype}.")
         return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
 
     return jax.tree.map(add, params, updates)

@@ -36,14 +36,14 @@ def _rule(name: str) -> str:
 def hyperparams(**values: Any) -> None:
     """Refuses hyperparameters outside their range: a β outside [0, 1), a negative ε or rate.
 
-    The rule follows from the name. `None`, schedules and traced numbers pass.
+    The rule follows from the name. Traced numbers pass.
 
     Raises:
         ValueError: naming the hyperparameter, its range and the value that arrived.
         TypeError: if it is not a number.
     """
     for name, value in values.items():
-        if value is None or callable(value) or _is_traced(value):
+        if _is_traced(value):
             continue
         expected, holds = _RULES[_rule(name)]
         if not holds(_scalar(name, value)):
@@ -55,6 +55,11 @@ def _is_traced(value: Any) -> bool:
 
 
 def _scalar(name: str, value: Any) -> float:
+    if callable(value):
+        raise TypeError(
+            f"{name} must be a number here, got a function. Schedules stand for a learning_rate, "
+            "and in optim.with_hyperparams(recipe)(...) for other floating-point numbers too."
+        )
     array = np.asarray(getattr(value, "rounded", value))
     if array.dtype.kind not in "iuf" and array.dtype != jnp.bfloat16:
         raise TypeError(f"{name} must be a real number, got {value!r}.")
@@ -66,8 +71,22 @@ def _scalar(name: str, value: Any) -> float:
     return float(array)
 
 
-def floating(name: str, params: PyTree) -> None:
-    """Refuses parameters that are neither real nor complex floating-point numbers.
+def scheduled(value: Any) -> Any:
+    """What a schedule returned, if that is one real number (a traced one too).
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is an array with axes.
+    """
+    if value is None or jnp.ndim(value):
+        got = "None" if value is None else f"an array of shape {jnp.shape(value)}"
+        error = TypeError if value is None else ValueError
+        raise error(f"A schedule must return one number for each step, got {got}.")
+    return value
+
+
+def floating(name: str, params: PyTree, what: str = "parameters") -> None:
+    """Refuses leaves that are neither real nor complex floating-point numbers.
 
     Raises:
         TypeError: naming the first such leaf and its dtype.
@@ -76,7 +95,7 @@ def floating(name: str, params: PyTree) -> None:
         dtype = jnp.dtype(getattr(leaf, "dtype", None) or jnp.result_type(leaf))
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise TypeError(
-                f"{name} expects floating-point parameters, but {_at(path)} is {dtype}. "
+                f"{name} expects floating-point {what}, but {_at(path)} is {dtype}. "
                 "Convert it, keep it outside the parameters, or leave it out with optim.masked."
             )
 

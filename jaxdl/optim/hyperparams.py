@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ class HyperparamsState(NamedTuple):
     Attributes:
         count: Number of updates so far.
         hyperparams: By name, what the next update uses (a scheduled one: what the last one used).
-        remainders: By name, a pair (rounded, rest): what rounding took from the number given.
+        remainders: Under "rest of " and the name, a pair (rounded, rest): what rounding took from
+            the number given. Scheduled ones have none.
         inner_state: The state of the optimizer.
     """
 
@@ -98,13 +99,22 @@ def with_hyperparams(
     Returns:
         A function with the recipe's arguments. Its floating-point arguments, given or default,
         are kept in `state.hyperparams`; a function of the step may stand for any of them. All
-        other arguments (switches, dtypes, counts, masks) stay fixed.
+        other arguments (switches, dtypes, counts, masks) stay fixed. A whole number counts as a
+        floating-point one where the signature says so (by a default or an annotation).
+
+    Raises:
+        TypeError: if `recipe` is no function.
 
     The updates of a compiled step equal those of the recipe with constant numbers, also where
     1 − b2 needs more digits than float32 has: what rounding takes from a Python float is kept
     beside it. Inside larger programs a compiler may round a sum of two products in another order,
     with constants as with these; where the products cancel (Nadam), that shows in more digits.
     """
+    if not callable(recipe):
+        raise TypeError(
+            f"with_hyperparams expects a recipe such as optim.adam itself, got {recipe!r}. "
+            "Numbers come after: optim.with_hyperparams(optim.adam)(1e-3)."
+        )
     signature = inspect.signature(recipe)
 
     @functools.wraps(recipe)
@@ -118,16 +128,15 @@ def with_hyperparams(
             return {name: _split(schedule(count)) for name, schedule in schedules.items()}
 
         def init(params):
-            split = {name: _split(value) for name, value in numbers.items()}
-            split |= scheduled(moments.zero_count())
-            values, remainders = _unzip(split)
-            inner = recipe(**fixed, **_join(values, remainders)).init(params)
-            return HyperparamsState(moments.zero_count(), values, remainders, inner)
+            now, parts = _unzip(scheduled(moments.zero_count()))
+            values, remainders = _unzip({name: _split(value) for name, value in numbers.items()})
+            inner = recipe(**fixed, **_join(values | now, remainders | parts)).init(params)
+            return HyperparamsState(moments.zero_count(), values | now, remainders, inner)
 
         def update(updates, state, params, **extra):
             now, parts = _unzip(scheduled(state.count))
-            values, remainders = state.hyperparams | now, state.remainders | parts
-            inner = recipe(**fixed, **_join(values, remainders))
+            values, remainders = state.hyperparams | now, state.remainders
+            inner = recipe(**fixed, **_join(values, remainders | parts))
             updates, inner_state = inner.update(
                 updates, state.inner_state, params, **takes_extra(inner.update)(extra)
             )
@@ -151,13 +160,19 @@ def set_hyperparams(state: HyperparamsState, **values: Any) -> HyperparamsState:
         A new state; shapes and dtypes are unchanged, so a compiled step runs on.
 
     Raises:
-        ValueError: for a name that is not among the hyperparameters, or a value out of range.
+        ValueError: for a name that is not among the hyperparameters or follows a schedule, or a
+            value out of range.
     """
     checks.state_of("set_hyperparams", HyperparamsState, state)
     checks.hyperparams(**values)
     for name in values:
         if name not in state.hyperparams:
             raise errors.unknown_name("hyperparameter", name, state.hyperparams)
+        if _rest_of(name) not in state.remainders:
+            raise ValueError(
+                f"{name} follows a schedule, which would overwrite {values[name]} at the next "
+                "step. Give with_hyperparams a number for it instead."
+            )
     split = {name: _split(value, state.hyperparams[name].dtype) for name, value in values.items()}
     numbers, remainders = _unzip(split)
     return state._replace(
@@ -168,20 +183,40 @@ def set_hyperparams(state: HyperparamsState, **values: Any) -> HyperparamsState:
 def _sort(arguments: dict, signature: inspect.Signature) -> tuple[dict, dict, dict]:
     """Arguments as numbers, schedules (functions in the place of numbers) and the rest."""
     numbers, schedules, fixed = {}, {}, {}
-    for name, value in arguments.items():
-        takes_number = isinstance(signature.parameters[name].default, float)
-        if callable(value) and (takes_number or name.endswith("learning_rate")):
+    for name, value in _flat(arguments, signature):
+        number = _takes_number(name, signature.parameters.get(name))
+        if callable(value) and number:
             schedules[name] = value
-        elif _is_floating(value):
+        elif _is_floating(value) or (number and type(value) is int):
             numbers[name] = value
         else:
             fixed[name] = value
     return numbers, schedules, fixed
 
 
+def _flat(arguments: dict, signature: inspect.Signature) -> list[tuple[str, Any]]:
+    """Pairs of name and value, with those that a `**kwargs` caught on the same level."""
+    pairs = []
+    for name, value in arguments.items():
+        caught = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        pairs += value.items() if caught else [(name, value)]
+    return pairs
+
+
+def _takes_number(name: str, parameter: inspect.Parameter | None) -> bool:
+    """Whether the recipe says that this argument is a floating-point number."""
+    if name.endswith("learning_rate") or parameter is None:
+        return name.endswith("learning_rate")
+    kinds = get_args(parameter.annotation) or (parameter.annotation,)
+    return isinstance(parameter.default, float) or (
+        float in kinds and type(parameter.default) is not int
+    )
+
+
 def _is_floating(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return isinstance(value, float) or (dtype is not None and jnp.issubdtype(dtype, jnp.floating))
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        return bool(jnp.issubdtype(value.dtype, jnp.floating))
+    return isinstance(value, float)
 
 
 def _split(value: Any, dtype: Any = None) -> tuple[Array, Array]:
@@ -197,8 +232,13 @@ def _split(value: Any, dtype: Any = None) -> tuple[Array, Array]:
 def _unzip(split: dict) -> tuple[dict, dict]:
     values = {name: rounded for name, (rounded, _) in split.items()}
     return values, {
-        n: (jnp.array(rounded, copy=True), rest) for n, (rounded, rest) in split.items()
+        _rest_of(n): (jnp.array(rounded, copy=True), rest) for n, (rounded, rest) in split.items()
     }
+
+
+def _rest_of(name: str) -> str:
+    """A key of its own, so that a search in the state finds the hyperparameter alone."""
+    return f"rest of {name}"
 
 
 def _join(values: dict, remainders: dict) -> dict[str, Rounded]:
@@ -208,4 +248,4 @@ def _join(values: dict, remainders: dict) -> dict[str, Rounded]:
         value = jnp.asarray(value, rounded.dtype)
         return Rounded(value, jnp.where(value == rounded, rest, jnp.zeros_like(rest)))
 
-    return {name: one(value, *remainders[name]) for name, value in values.items()}
+    return {name: one(value, *remainders[_rest_of(name)]) for name, value in values.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxdl import errors, tree
 from jaxdl.optim.base import GradientTransformation, takes_extra, transformation
@@ -26,7 +27,8 @@ def masked(
     """Transforms some leaves and passes the others through.
 
     Args:
-        inner: The transformation; its state covers only the leaves marked True.
+        inner: The transformation; its state covers only the leaves marked True. The others may be
+            integers too.
         mask: A tree of True and False like the parameters (or a prefix of it), or a function that
             makes one from them.
 
@@ -49,7 +51,7 @@ def masked(
         merged = jax.tree.map(lambda m, g: next(leaves) if m else g, marks, updates)
         return merged, MaskedState(inner_state)
 
-    return _unchecked_init("masked", MaskedState, init, update)
+    return transformation("masked", MaskedState, init, update, check_leaves=False)
 
 
 class PartitionState(NamedTuple):
@@ -90,12 +92,7 @@ def partition(
             )
         return updates, PartitionState(states)
 
-    return _unchecked_init("partition", PartitionState, init, update)
-
-
-def _unchecked_init(name, state_type, init, update) -> GradientTransformation:
-    """The inner transformations look at their own leaves; others may be integers."""
-    return transformation(name, state_type, init, update)._replace(init=init)
+    return transformation("partition", PartitionState, init, update, check_leaves=False)
 
 
 def _keep(marks: PyTree, leaves: PyTree) -> PyTree:
@@ -108,7 +105,7 @@ def _full_mask(mask: Any, params: PyTree) -> PyTree:
     """The mask with one mark for each leaf of the parameters."""
     mask = mask(params) if callable(mask) else mask
     for path, mark in jax.tree.leaves_with_path(mask):
-        if not isinstance(mark, bool):
+        if not isinstance(mark, bool | np.bool_):
             raise TypeError(
                 f"A mask holds True and False, but at {tree.path_string(path)!r} it has {mark!r} "
                 f"of type {type(mark).__name__}."

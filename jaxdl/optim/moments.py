@@ -89,8 +89,22 @@ def zero_count() -> Array:
 
 
 def zeros(params: PyTree, dtype: Any = None) -> PyTree:
-    """Zeros in the shape of the parameters, in `dtype` or in their own."""
-    return jax.tree.map(lambda p: jnp.zeros_like(p, dtype=dtype), params)
+    """Zeros in the shape of the parameters, in `dtype` or in their own.
+
+    Raises:
+        TypeError: if `dtype` is not of floating-point numbers, or real for complex parameters.
+    """
+
+    def one(p):
+        loses = jnp.iscomplexobj(p) and not jnp.issubdtype(dtype, jnp.complexfloating)
+        if dtype is not None and (loses or not jnp.issubdtype(dtype, jnp.inexact)):
+            raise TypeError(
+                f"The accumulator's dtype must hold parameters of {jnp.result_type(p)}, "
+                f"got {jnp.dtype(dtype)}. None takes theirs."
+            )
+        return jnp.zeros_like(p, dtype=dtype)
+
+    return jax.tree.map(one, params)
 
 
 def full_squares(params: PyTree, value: Scalar) -> PyTree:
@@ -103,5 +117,20 @@ def full_squares(params: PyTree, value: Scalar) -> PyTree:
 
 
 def cast_like(values: PyTree, target: PyTree) -> PyTree:
-    """The values in the dtypes of the target's leaves."""
-    return jax.tree.map(lambda v, t: v if v.dtype == t.dtype else v.astype(t.dtype), values, target)
+    """The values in the dtypes of the target's leaves.
+
+    Raises:
+        TypeError: for complex values where the target is real.
+    """
+
+    def one(v, t):
+        if v.dtype == t.dtype:
+            return v
+        if jnp.iscomplexobj(v) and not jnp.iscomplexobj(t):
+            raise TypeError(
+                f"Gradients of {v.dtype} do not fit parameters of {t.dtype}: make both complex, "
+                "or take the gradient of a real function of real parameters."
+            )
+        return v.astype(t.dtype)
+
+    return jax.tree.map(one, values, target)

@@ -82,12 +82,13 @@ def scale_by_shape(consistent_rms: Scalar | None = None) -> GradientTransformati
 
     Weights are (n_in, n_out).
     """
-    checks.hyperparams(consistent_rms=consistent_rms)
+    if consistent_rms is not None:
+        checks.hyperparams(consistent_rms=consistent_rms)
 
     def one(g):
         n_in, n_out = g.shape
         if consistent_rms is None:
-            return moments.like(np.sqrt(max(1.0, n_out / n_in)), g) * g
+            return moments.like(np.sqrt(max(1.0, n_out / max(n_in, 1))), g) * g
         return moments.like(np.sqrt(max(n_in, n_out)), g) * moments.like(consistent_rms, g) * g
 
     def scaled(updates, params):
@@ -137,6 +138,10 @@ def muon(
 
     Source: Jordan et al. 2024. The partition is by shape: every leaf with two axes is a matrix.
     """
+    checks.hyperparams(adam_b1=adam_b1, adam_b2=adam_b2, adam_weight_decay=adam_weight_decay)
+    checks.hyperparams(adam_eps_root=adam_eps_root)
+    if adam_learning_rate is not None and not callable(adam_learning_rate):
+        checks.hyperparams(adam_learning_rate=adam_learning_rate)
     matrices = chain(
         scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov),
         scale_by_shape(consistent_rms),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxdl import errors
+from jaxdl.optim import checks
 from jaxdl.optim.adaptive import scale_by_adagrad, scale_by_adam, scale_by_amsgrad, scale_by_rms
 from jaxdl.optim.base import GradientTransformation, chain, identity
 from jaxdl.optim.momentum import ema, scale_by_lion, trace
@@ -35,8 +36,17 @@ def sgd(
 
     Source: Polyak 1964, Nesterov 1983. The notes' momentum is `optim.momentum`.
     """
-    memory = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
-    return chain(memory, scale_by_learning_rate(learning_rate))
+    return chain(
+        _heavy_ball(momentum, nesterov, accumulator_dtype), scale_by_learning_rate(learning_rate)
+    )
+
+
+def _heavy_ball(momentum, nesterov, accumulator_dtype=None) -> GradientTransformation:
+    """`trace`, or nothing without a momentum."""
+    if momentum is None:
+        return identity()
+    checks.hyperparams(momentum=momentum)
+    return trace(momentum, nesterov, accumulator_dtype)
 
 
 def momentum(
@@ -102,7 +112,7 @@ def rmsprop(
     return chain(
         scale_by_rms(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
-        identity() if momentum is None else trace(momentum, nesterov),
+        _heavy_ball(momentum, nesterov),
     )
 
 

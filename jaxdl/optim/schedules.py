@@ -6,6 +6,8 @@ traced numbers too. Where optax has the same schedule, the name and the argument
 
 from collections.abc import Sequence
 
+import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -53,7 +55,9 @@ def inverse_sqrt_decay(init_value: Scalar, k: Scalar = 1.0, steps_per_epoch: int
     Source: notes, "Learning rate decay", second and third formula. At epoch 0 and step 0 they
     divide by zero, so the first one counts as 1 here.
     """
-    checks.hyperparams(init_value=init_value, factor=k, steps_per_epoch=steps_per_epoch)
+    checks.hyperparams(
+        init_value=init_value, **{"k (the factor)": k}, steps_per_epoch=steps_per_epoch
+    )
     return lambda count: k * init_value / jnp.sqrt(_epoch(count, steps_per_epoch) + 1)
 
 
@@ -81,6 +85,8 @@ def exponential_decay(
         decay_rate=decay_rate,
         transition_begin=transition_begin,
     )
+    if end_value is not None:
+        checks.hyperparams(end_value=end_value)
 
     def schedule(count):
         since = _float(count) - transition_begin
@@ -153,8 +159,11 @@ def warmup_constant_schedule(init_value: Scalar, peak_value: Scalar, warmup_step
     Args:
         init_value: Rate at step 0.
         peak_value: Rate from step `warmup_steps` on.
-        warmup_steps: At least 1.
+        warmup_steps: 0 leaves the warm-up out.
     """
+    checks.hyperparams(init_value=init_value, peak_value=peak_value, warmup_steps=warmup_steps)
+    if warmup_steps == 0:
+        return constant_schedule(peak_value)
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
@@ -171,14 +180,20 @@ def warmup_cosine_decay_schedule(
     Args:
         init_value: Rate at step 0.
         peak_value: Rate after the warm-up, > 0.
-        warmup_steps: Length of the warm-up.
+        warmup_steps: Length of the warm-up; 0 leaves it out.
         decay_steps: Length of the whole, warm-up included.
         end_value: Rate at the end and after it.
         exponent: Power of the cosine.
 
     Raises:
-        ValueError: if the whole is not longer than the warm-up.
+        ValueError: if the whole is not longer than the warm-up, or the peak is 0.
     """
+    checks.hyperparams(peak_value=peak_value, end_value=end_value)
+    if not isinstance(peak_value, jax.core.Tracer) and peak_value == 0:
+        raise ValueError(
+            "peak_value must be positive, got 0: end_value is a fraction of it. "
+            "For a rate of 0 use constant_schedule(0)."
+        )
     if decay_steps <= warmup_steps:
         raise ValueError(
             f"decay_steps counts the warm-up too and must exceed warmup_steps, "
@@ -187,13 +202,12 @@ def warmup_cosine_decay_schedule(
     fall = cosine_decay_schedule(
         peak_value, decay_steps - warmup_steps, end_value / peak_value, exponent
     )
-    return join_schedules(
-        [linear_schedule(init_value, peak_value, warmup_steps), fall], [warmup_steps]
-    )
+    rise = warmup_constant_schedule(init_value, peak_value, warmup_steps)
+    return join_schedules([rise, fall], [warmup_steps])
 
 
 def piecewise_constant_schedule(
-    init_value: Scalar, boundaries_and_scales: dict[int, float]
+    init_value: Scalar, boundaries_and_scales: dict[int, float] | None = None
 ) -> Schedule:
     """Steps: α₀ times all factors whose boundary is reached.
 
@@ -201,13 +215,14 @@ def piecewise_constant_schedule(
         init_value: α₀ ≥ 0.
         boundaries_and_scales: `{step: factor ≥ 0}`; a factor counts from its step on.
     """
+    scales = boundaries_and_scales or {}
     checks.hyperparams(init_value=init_value)
-    for boundary, factor in boundaries_and_scales.items():
+    for boundary, factor in scales.items():
         checks.hyperparams(**{f"the factor at step {boundary}": factor})
 
     def schedule(count):
         value = jnp.asarray(init_value)
-        for boundary, factor in sorted(boundaries_and_scales.items()):
+        for boundary, factor in sorted(scales.items()):
             value = jnp.where(count < boundary, value, factor * value)
         return value
 
@@ -223,7 +238,14 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
 
     Raises:
         ValueError: if the numbers do not fit or boundaries do not increase.
+        TypeError: if one of the schedules is no function.
     """
+    for part in schedules:
+        if not callable(part):
+            raise TypeError(
+                f"join_schedules joins functions of the step, got {part!r}. "
+                "For a number use constant_schedule."
+            )
     if len(boundaries) != len(schedules) - 1 or list(boundaries) != sorted(set(boundaries)):
         raise ValueError(
             f"join_schedules expects one increasing boundary between neighbours, got "
@@ -251,9 +273,11 @@ def sampled_schedule(values: Sequence[float] | np.ndarray | Array) -> Schedule:
     table = jnp.asarray(values, dtype=float)
     if table.ndim != 1 or not table.size:
         raise ValueError(f"sampled_schedule expects a list of rates, got shape {table.shape}.")
-    for step, value in enumerate(np.asarray(values)) if isinstance(values, list | tuple) else ():
-        checks.hyperparams(**{f"values[{step}]": value})
-    return lambda count: table[jnp.clip(count, 0, table.size - 1)]
+    if not isinstance(table, jax.core.Tracer):
+        rates = np.asarray(table)
+        for step in np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))[:1]:
+            checks.hyperparams(**{f"values[{step}]": rates[step]})
+    return lambda count: table[jnp.clip(jnp.asarray(count).astype(int), 0, table.size - 1)]
 
 
 def _float(count: Scalar) -> Array:

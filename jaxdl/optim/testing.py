@@ -66,15 +66,23 @@ def check_against(
         The worst differences found.
 
     Raises:
-        AssertionError: naming step, leaf, index, both values and their distance.
+        AssertionError: naming step, leaf, index, both values and their distance; or what of
+            structure, shapes and dtypes `mine` does not preserve.
     """
+    with jax.enable_x64(True):
+        _check_shapes(mine, jnp.dtype(jnp.float64))
     reference = _relaxed(reference)
     convert = to_reference or _transplanted(mine, reference)
     with jax.enable_x64(True):
         histories = _side_by_side(mine, reference, steps, scales, seed)
-        relative = _compare(histories, "the parameters after", _relative, rtol, "relative")
+        relative = _compare(histories, "The parameters", _relative, rtol, "relative")
     histories = _step_by_step(mine, reference, convert, steps, scales, seed)
-    ulps = _compare(histories, "the update of", ulps_apart, max_ulps, "ulp")
+    in_float64 = (
+        f" In float64 the parameters agreed to {relative:.1g}: either the rounding differs (the "
+        "order of operations, or 1 - b2 taken in float32; max_ulps allows more), or updates do "
+        "that are too small to move a parameter."
+    )
+    ulps = _compare(histories, "The updates", ulps_apart, max_ulps, "ulp", in_float64)
     return Agreement(relative, ulps)
 
 
@@ -242,9 +250,10 @@ def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
 
 
-def _compare(histories, what, distance, allowed, unit) -> float:
+def _compare(histories, what, distance, allowed, unit, advice="") -> float:
     """The worst distance between two histories; an error at the first step beyond `allowed`."""
     mine, reference = histories
+    _same_avals(f"{what} are like the reference's", what.lower(), mine, reference)
     paired = zip(jax.tree.leaves_with_path(mine), jax.tree.leaves(reference), strict=True)
     compared = [(tree.path_string(p), a, b, distance(a, b)) for (p, a), b in paired]
     wrong = [
@@ -253,11 +262,13 @@ def _compare(histories, what, distance, allowed, unit) -> float:
     if wrong:
         at, path, a, b, d = min(wrong, key=lambda found: found[0][0])
         at = tuple(int(i) for i in at)
+        apart = f"{ulps_apart(a[at], b[at]):.4g} ulp apart"
         raise AssertionError(
-            f"{what} step {at[0] + 1} differs at leaf {path!r}, index {at[1:]}: "
-            f"got {a[at]!s}, the reference has {b[at]!s} ({a.dtype}). "
-            f"{ulps_apart(a[at], b[at]):.4g} ulp apart; {d[at]:.3g} {unit}, "
-            f"where {allowed:g} is allowed. {len(wrong)} of {len(compared)} leaves differ."
+            f"{what} differ first at step {at[0] + 1}, leaf {path!r}, index {at[1:]}: "
+            f"got {a[at]!s}, expected {b[at]!s} ({a.dtype}), {apart}"
+            + ("" if unit == "ulp" else f" or {d[at]:.3g} {unit}")
+            + f", where {allowed:g} is allowed. {len(wrong)} of {len(compared)} leaves differ."
+            + advice
         )
     return max((float(d.max(initial=0)) for *_, d in compared), default=0.0)
 
@@ -274,13 +285,28 @@ def _check_shapes(optimizer, dtype) -> None:
         updates, after = optimizer.update(params, state, params)
         return state, updates, after
 
-    state, updates, after = jax.eval_shape(two_steps, params)
+    _check_arrays(optimizer.init(params))
+    try:
+        state, updates, after = jax.eval_shape(two_steps, params)
+    except jax.errors.ConcretizationTypeError as error:
+        raise AssertionError(
+            "Law broken: update can be compiled. It looks at the value of an array in Python (if, "
+            f"float(), int()): use jnp.where or jax.lax.cond. {str(error).splitlines()[0]}"
+        ) from error
     law = f"structure, shape and dtype are preserved ({dtype})"
     _same_avals(law, "updates", updates, params)
     _same_avals(law, "state", after, state)
     for name, value in (("state", state), ("updates", updates)):
         nones = [x for x in jax.tree.leaves(value, is_leaf=lambda x: x is None) if x is None]
         assert not nones, f"Law broken: {law}. The {name} hold {len(nones)} None."
+
+
+def _check_arrays(state) -> None:
+    for path, leaf in jax.tree.leaves_with_path(state):
+        assert hasattr(leaf, "dtype"), (
+            "Law broken: a state holds arrays, which compiled functions take and give back. "
+            f"At {tree.path_string(path)!r} it holds {leaf!r}: make it jnp.asarray({leaf!r})."
+        )
 
 
 def _same_avals(law, name, got, expected) -> None:
@@ -366,4 +392,4 @@ def _check_vmap(make, hyperparams, expected, steps, rtol) -> None:
 
 def _assert_close(law, got, expected, rtol) -> None:
     history = jax.tree.map(lambda x: np.asarray(x)[None], (got, expected))
-    _compare(history, f"Law broken: {law}. After", _relative, rtol, "relative")
+    _compare(history, f"Law broken: {law}. The parameters", _relative, rtol, "relative")

@@ -47,7 +47,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
 
     def update(updates, state, params):
         del params
-        step_size = step_size_fn(state.count)
+        step_size = checks.scheduled(step_size_fn(state.count))
         u = jax.tree.map(lambda g: moments.like(step_size, g) * g, updates)
         return u, ScaleByScheduleState(moments.increment(state.count))
 
@@ -68,7 +68,7 @@ def scale_by_learning_rate(
     """
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
-        return scale_by_schedule(lambda count: sign * learning_rate(count))
+        return scale_by_schedule(lambda count: sign * checks.scheduled(learning_rate(count)))
     checks.hyperparams(learning_rate=learning_rate)
     return scale(sign * learning_rate)
 
@@ -109,7 +109,7 @@ def clip_by_global_norm(max_norm: Scalar) -> GradientTransformation:
 
     def clipped(updates, params):
         norm = _global_norm(updates)
-        short = norm < moments.like(max_norm, norm)
+        short = norm <= moments.like(max_norm, norm)
 
         def one(g):
             return jnp.where(short, g, g / norm.astype(g.dtype) * moments.like(max_norm, g))
@@ -142,12 +142,17 @@ def centralize(output_axis: int = -1) -> GradientTransformation:
 
     Leaves with fewer than two axes (biases) are left as they are.
 
+    Raises:
+        ValueError: from `update`, if a leaf with several axes has no such axis.
+
     Source: Yong et al. 2020, "Gradient Centralization".
     """
 
     def one(g):
         if g.ndim < 2:
             return g
+        if not -g.ndim <= output_axis < g.ndim:
+            raise ValueError(f"No axis {output_axis} in a gradient of shape {g.shape}.")
         axes = tuple(axis for axis in range(g.ndim) if axis != output_axis % g.ndim)
         return g - jnp.mean(g, axis=axes, keepdims=True)
 
@@ -251,7 +256,9 @@ def proximal_l1(learning_rate: Scalar | Schedule, strength: Scalar) -> GradientT
             dtype, (u, w) = u.dtype, moments.working(u, jnp.asarray(w))
             z = w + u
             size = jnp.abs(z)
-            threshold = moments.like(rate(state.count), size) * moments.like(strength, size)
+            threshold = moments.like(checks.scheduled(rate(state.count)), size) * moments.like(
+                strength, size
+            )
             shrunk = jnp.sign(z) * jnp.maximum(size - threshold, 0).astype(z.dtype)
             return (shrunk - w).astype(dtype)
 

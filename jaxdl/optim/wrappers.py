@@ -209,7 +209,8 @@ def average_params(decay: Scalar | None = None) -> GradientTransformation:
     Source: Polyak & Juditsky 1992 (the mean); notes, "Bias correction in exponentially weighted
     averages".
     """
-    checks.hyperparams(decay=decay)
+    if decay is not None:
+        checks.hyperparams(decay=decay)
 
     def init(params):
         return AverageParamsState(moments.zero_count(), _copy(params))

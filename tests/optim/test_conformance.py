@@ -121,15 +121,82 @@ def test_the_laws_find_what_is_broken(broken, message):
 
 def test_the_message_names_step_leaf_and_index():
     late = optim.adam(optim.piecewise_constant_schedule(1e-3, {3: 1.5}))
-    with pytest.raises(AssertionError, match=r"step 4 .* leaf '\S+', index \(.*ulp apart"):
+    with pytest.raises(AssertionError, match=r"step 4, leaf '\S+', index \(.*ulp apart"):
         testing.check_against(
             late, optax.adam(optax.constant_schedule(1e-3)), scales=(1.0,), steps=9
         )
 
 
-def test_an_epsilon_in_another_place_is_found():
-    with pytest.raises(AssertionError, match="the reference has"):
-        testing.check_against(optim.adam(1e-3, eps=0.0, eps_root=1e-8), optax.adam(1e-3), steps=9)
+# Adam as people write it, with a bug. Each is found, and the message says where to look.
+
+
+def hand_written(bug=""):
+    """Adam with one of the bugs; without, it is right."""
+
+    def init(params):
+        zeros = lambda: jax.tree.map(jnp.zeros_like, params)  # noqa: E731
+        count = 0 if bug == "python number" else jnp.zeros([], jnp.int32)
+        return {"count": count, "mu": zeros(), "nu": zeros()}
+
+    def update(g, state, params=None):
+        t = state["count"] + (0 if bug == "count from 0" else 1)
+        square = jnp.abs if bug == "no square" else jnp.square
+        b1 = 0.1 if bug == "weights swapped" else 0.9
+        b2 = jnp.asarray(0.999) if bug == "1 - b2 in float32" else 0.999
+        m = jax.tree.map(lambda g, m: (1 - b1) * g + b1 * m, g, state["mu"])
+        s = jax.tree.map(
+            lambda g, s: jnp.asarray(1 - b2, s.dtype) * square(g) + jnp.asarray(b2, s.dtype) * s,
+            g,
+            state["nu"],
+        )
+        after = {"count": t, "mu": m, "nu": state["nu"] if bug == "state not kept" else s}
+        if bug == "python if" and state["count"] > 5:
+            return g, after
+
+        def direction(m, s):
+            v = m / (1 - jnp.asarray(0.9, m.dtype) ** t.astype(m.dtype))
+            s = s if bug == "not debiased" else s / (1 - jnp.asarray(0.999, s.dtype) ** t)
+            rate = jnp.where(t > 9, 1.01e-3, 1e-3) if bug == "from step 10 on" else 1e-3
+            root = jnp.sqrt(s + 1e-8) if bug == "epsilon inside" else jnp.sqrt(s) + 1e-8
+            return (1 if bug == "sign" else -1) * jnp.asarray(rate, m.dtype) * v / root
+
+        updates = jax.tree.map(direction, m, s)
+        if bug == "one leaf":
+            updates = {**updates, "w": 1.0001 * updates["w"]}
+        if bug == "a leaf is lost":
+            updates = {"rest": updates["rest"]}
+        return updates, after
+
+    return optim.GradientTransformation(init, update)
+
+
+WHERE = r"differ first at step {}, leaf '\S+', index \(.*got \S+, expected \S+ .* ulp apart"
+BUGS = {
+    "count from 0": WHERE.format(1),
+    "no square": WHERE.format(1),
+    "weights swapped": WHERE.format(1),
+    "state not kept": WHERE.format(2),
+    "not debiased": WHERE.format(1),
+    "from step 10 on": WHERE.format(10),
+    "epsilon inside": WHERE.format(1),
+    "sign": WHERE.format(1),
+    "one leaf": r"leaf 'w', index \(0, 0\).* 1 of 3 leaves",
+    "1 - b2 in float32": WHERE.format(1) + ".* 1 - b2 taken in float32",
+    "a leaf is lost": "structure of the updates became",
+    "python number": "At 'count' it holds 0",
+    "python if": r"use jnp\.where or jax\.lax\.cond",
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_bugs_are_found_where_they_are(bug):
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(AssertionError, match=BUGS[bug]):
+        testing.check_against(hand_written(bug), optax.adam(1e-3), scales=(1.0,), steps=12)
+
+
+def test_without_a_bug_it_passes():
+    with jax.numpy_dtype_promotion("standard"):
+        testing.check_against(hand_written(), optax.adam(1e-3), scales=(1.0,))
 
 
 def test_other_states_are_refused_with_advice():
