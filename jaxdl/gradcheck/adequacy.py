@@ -30,6 +30,7 @@ def _zero_parameters(run: Run) -> list[str]:
     names = [
         name
         for k, name in enumerate(run.call.names)
+        if run.compared[0].theta[k].size
         if all(not point.theta[k].any() for point in run.compared)
     ]
     if not names:

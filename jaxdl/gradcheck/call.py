@@ -90,12 +90,11 @@ class Call:
         return jax.tree.unflatten(structure, full)
 
     def argument_of(self) -> list[int]:
-        """For every DATA leaf, the index of the argument (params not counted) it belongs to."""
-        _, args = jax.tree.unflatten(self.structure, self.leaves)
-        counts = [len(jax.tree.leaves(arg)) for arg in args]
-        owner = [i for i, count in enumerate(counts) for _ in range(count)]
-        tail = self.kinds[len(self.leaves) - len(owner) :]
-        return [i for i, kind in zip(owner, tail, strict=True) if kind == DATA]
+        """For every DATA leaf, the index of the argument it belongs to; −1 for one of params."""
+        params, args = jax.tree.unflatten(self.structure, self.leaves)
+        counts = [len(jax.tree.leaves(tree)) for tree in (params, *args)]
+        owner = [i for i, count in enumerate(counts, start=-1) for _ in range(count)]
+        return [i for i, kind in zip(owner, self.kinds, strict=True) if kind == DATA]
 
 
 def take_apart(params: PyTree, args: tuple) -> Call:
@@ -106,6 +105,7 @@ def take_apart(params: PyTree, args: tuple) -> Call:
         ValueError: if a parameter holds NaN or infinity.
     """
     named = jax.tree.leaves_with_path(params)
+    _require_concrete(params, args)
     kinds = [_kind_of_parameter(tree.path_string(path), leaf) for path, leaf in named]
     if THETA not in kinds:
         found = ", ".join(str(_dtype(leaf)) for _, leaf in named) or "no leaves at all"
@@ -123,6 +123,18 @@ def take_apart(params: PyTree, args: tuple) -> Call:
     leaves, structure = jax.tree.flatten((params, tuple(args)))
     x64 = bool(jax.config.read("jax_enable_x64"))
     return Call(structure, tuple(leaves), tuple(kinds), params, x64)
+
+
+def _require_concrete(params: PyTree, args: tuple) -> None:
+    named = [(tree.path_string(p) or "params", v) for p, v in jax.tree.leaves_with_path(params)]
+    for i, arg in enumerate(args):
+        named += [(f"argument {i} after params", leaf) for leaf in jax.tree.leaves(arg)]
+    for name, leaf in named:
+        if isinstance(leaf, jax.core.Tracer):
+            raise TypeError(
+                f"Expected concrete arrays, but {name} is being traced ({leaf.aval}): call the "
+                "check outside of jax.jit, jax.grad and jax.vmap."
+            )
 
 
 def upcast(leaf: Any) -> Any:

@@ -68,6 +68,12 @@ def check(
     Source: notes, "Gradient checking". The notes compare with finite differences in one norm;
     here finite differences only referee, and every entry is compared.
     """
+    for name, function in (("loss", loss), ("grad", grad)):
+        if not callable(function):
+            raise TypeError(
+                f"Expected {name} to be a function of (params, *args), got a "
+                f"{type(function).__name__}: pass the function itself, not its result."
+            )
     settings = Settings.of(batch_argnums, batch_axis, points, oracle, diagnose, seed, budget_s)
     started = time.perf_counter()
     call = take_apart(params, args)

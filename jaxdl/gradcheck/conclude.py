@@ -20,6 +20,8 @@ def report(run: Run) -> Report:
         run.findings += _diagnosis(run)
     _note_points(run)
     sizes = [leaf.size for leaf in run.call.theta64()]
+    if not sum(sizes):
+        run.doubts.append("Every leaf of params is empty: there is nothing to compare.")
     return Report(
         verdict="FAIL" if run.findings else "INCONCLUSIVE" if run.doubts else "PASS",
         leaves=_rows(run),

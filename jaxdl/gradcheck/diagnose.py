@@ -134,7 +134,8 @@ def prepare_point(problem: Problem, point: Point) -> Case:
     auto = [np.asarray(x) for x in jax.tree.leaves(point.auto)]
     tolerance = [float(t) for t in jax.tree.leaves(problem.tolerance(point))]
     size = point.batch_size or guessed_size(point.args)
-    for atomic in (False, True):
+    complexes = any(np.iscomplexobj(leaf) for leaf in auto)  # the rules of the tape are real
+    for atomic in () if complexes else (False, True):
         try:
             tape = trace(problem.loss, point.params, point.args, atomic)
             base = sweep(tape)
@@ -164,9 +165,7 @@ def bare(params: list, auto: list[np.ndarray]) -> tuple[Tape, Sweep]:
         raw.append(tape.variable(value, active=moves, leaves=1 << i if moves else 0))
     leaves = [tape.apply("copy", {}, (v,), ("leaf", i))[0] for i, v in enumerate(raw)]
     tape.raw, tape.inputs = tuple(raw), tuple(leaves)
-    cts = dict(zip(leaves, auto, strict=True)) | dict(zip(raw, auto, strict=True))
-    sent = {i: [(raw[i], auto[i])] for i in range(len(raw)) if tape.active[raw[i]]}
-    return tape, Sweep(tape, {}, cts, sent)
+    return tape, sweep(tape, seeds=dict(zip(leaves, auto, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.gradcheck.call import Call
@@ -112,6 +113,11 @@ def batch_size(call: Call, batch_argnums: Sequence[int], axis: int) -> int:
             + ", ".join(f"argument {i}: {sorted(size)}" for i, size in sizes.items())
             + "."
         )
+    if found == {0}:
+        raise ValueError(
+            f"Expected at least one example, got arrays of length 0 along axis {axis} in all of "
+            "batch_argnums."
+        )
     return found.pop()
 
 
@@ -134,7 +140,7 @@ def _integers(arg: Any) -> list:
     return [
         np.asarray(v)
         for v in plain
-        if np.issubdtype(getattr(v, "dtype", np.int64), np.signedinteger)
+        if jnp.issubdtype(getattr(v, "dtype", np.int64), np.signedinteger)
     ]
 
 

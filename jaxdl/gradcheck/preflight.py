@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import tree
-from jaxdl.gradcheck import tracing
+from jaxdl.gradcheck import purity, tracing
 from jaxdl.gradcheck.call import THETA, Call
 from jaxdl.gradcheck.problem import Finding
 from jaxdl.gradcheck.run import Run
@@ -108,57 +108,6 @@ def raised(error: HandError) -> Finding:
     return Finding("raises", (), (), text, np.inf)
 
 
-def nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
-    """How much the hand gradient changes when it is called twice; 0 for a pure function.
-
-    Traced code is traced a second time: random numbers drawn in Python are constants of the
-    trace, so two traces that differ mean a function that is not pure.
-    """
-    _, hand = shadow.traced(theta, data)
-    if hand is not None:
-        if shadow.traced_again:
-            return 0.0
-        make = tracing.loss_of(shadow.grad, shadow.call)
-        again = tracing.trace(make, shadow.call, theta, data)
-        if hand.same_as(again):
-            return 0.0
-        with tracing.scope():
-            pairs = zip(hand(theta, data), again(theta, data), strict=True)
-            return max((_distance(a, b) for a, b in pairs), default=0.0)
-    first, second = (shadow(theta, data).hand for _ in range(2))
-    return max((_distance(a, b) for a, b in zip(first, second, strict=True)), default=0.0)
-
-
-def loss_nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
-    """The same for the loss."""
-    oracle, _ = shadow.traced(theta, data)
-    if oracle is not None:
-        if shadow.traced_again:
-            return 0.0
-        make = tracing.value_and_grad_of(shadow.loss, shadow.call)
-        again = tracing.trace(make, shadow.call, theta, data)
-        if oracle.same_as(again):
-            return 0.0
-        with tracing.scope():
-            return _distance(oracle(theta, data)[0], again(theta, data)[0])
-    first, second = (shadow.value(theta, data) for _ in range(2))
-    return abs(first - second)
-
-
-def mutated_inputs(shadow: Shadow, theta: list, data: list) -> list[int]:
-    """Positions of NumPy leaves that one call of the gradient function changes in place."""
-    if shadow.hand_mode == "traced":
-        return []
-    call = shadow.call
-    with tracing.scope():
-        params, args = call.join_as_given(theta, data)
-        before = [np.copy(leaf) for leaf in jax.tree.leaves((params, args)) if _is_plain(leaf)]
-        shadow.call_hand(params, args)
-        after = [leaf for leaf in jax.tree.leaves((params, args)) if _is_plain(leaf)]
-    pairs = enumerate(zip(before, after, strict=True))
-    return [i for i, (a, b) in pairs if not np.array_equal(a, b, equal_nan=True)]
-
-
 def _tree_finding(call: Call, returned: Any, expected: list[str], found: list[str]) -> Finding:
     missing = [path for path in expected if path not in found]
     extra = [path for path in found if path not in expected]
@@ -185,22 +134,11 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else "(no message)"
 
 
-def _is_plain(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray)
-
-
 def _is_number(leaf: Any) -> bool:
     if isinstance(leaf, bool | int | float | complex):
         return True
     dtype = getattr(leaf, "dtype", None)
     return dtype is not None and (jnp.issubdtype(dtype, jnp.number) or dtype == jax.dtypes.float0)
-
-
-def _distance(a: Any, b: Any) -> float:
-    a, b = np.asarray(a), np.asarray(b)
-    if a.dtype == jax.dtypes.float0:
-        return 0.0
-    return float(np.max(np.abs(a - b), initial=0.0)) if a.shape == b.shape else np.inf
 
 
 def passes(run: Run) -> bool:
@@ -218,7 +156,7 @@ def passes(run: Run) -> bool:
             return False
         here = shadow(theta, data)
         run.findings += shape_findings(run.call, here)
-        run.findings += _impurities(run, theta, data)
+        run.findings += purity.findings(run, theta, data)
     except HandError as error:
         run.findings.append(raised(error))
     if run.findings:
@@ -240,27 +178,6 @@ def _require_loss(run: Run, theta: list, data: list) -> None:
         )
     if shadow.mode == "numpy":
         explain_loss(shadow.loss, shadow.call)
-
-
-def _impurities(run: Run, theta: list, data: list) -> list[Finding]:
-    """Findings for a gradient that changes between calls, or changes its arguments."""
-    findings = []
-    change = nondeterminism(run.shadow, theta, data)
-    if change > 0:
-        text = (
-            f"Two calls with the same arguments differ by {change:.3g}: the gradient function is "
-            "not pure. Pass randomness in as a key, the same one as for the loss."
-        )
-        findings.append(Finding("nondeterministic", (), (), text, change))
-    if loss_nondeterminism(run.shadow, theta, data) > 0:
-        run.doubts.append(
-            "The loss gives different values for the same arguments, so it has no gradient to "
-            "compare with. Pass randomness in as a key."
-        )
-    if mutated_inputs(run.shadow, theta, data):
-        text = "The gradient function changes one of its arguments in place: copy before writing."
-        findings.append(Finding("input_mutated", (), (), text, 0.0))
-    return findings
 
 
 def _require_finite(run: Run, here: Evaluation) -> bool:

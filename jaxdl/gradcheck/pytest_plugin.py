@@ -36,7 +36,7 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
         report = check(loss, grad, params, *args, **{"seed": seed, **options})
         if not report.passed:
-            pytest.fail(f"\n{report}", pytrace=False)
+            pytest.fail(str(report), pytrace=False)
         return report
 
     return run

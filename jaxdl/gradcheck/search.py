@@ -62,7 +62,7 @@ class Case:
     def on(self, mutation: Mutation) -> "Case":
         """This case with further rules replaced for good."""
         merged = {**self.base.mutation, **mutation}
-        base = sweep(self.tape, merged)
+        base = sweep(self.tape, merged, self.base.seeds)
         return Case(self.label, self.tape, base, self.hand, self.tolerance, self.size)
 
 
@@ -163,8 +163,8 @@ def coefficient(case: Case, change: dict[int, np.ndarray], leaves: int) -> float
     for i, d in change.items():
         if leaves >> i & 1:
             weight = 1 / case.tolerance[i] ** 2 if case.tolerance[i] else 1.0
-            top += weight * np.sum(case.rest()[i] * d)
-            bottom += weight * np.sum(d * d)
+            top += weight * np.vdot(d, case.rest()[i]).real
+            bottom += weight * np.vdot(d, d).real
     return None if not bottom > 0 else float(1 - top / bottom)
 
 

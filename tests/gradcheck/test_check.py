@@ -148,6 +148,49 @@ def test_leaves_that_are_not_differentiated_pass_through():
     assert verdict(linear, by_hand, params, X, "kept") == "PASS"
 
 
+def test_integer_arrays_among_parameters_beside_a_batch():
+    def scaled(p, x, y):
+        return loss(p["w"], x, y) * p["n"]
+
+    def by_hand(p, x, y):
+        return {"w": grad(p["w"], x, y) * p["n"]}
+
+    params = {"w": W, "n": np.int32(3)}
+    assert verdict(scaled, by_hand, params, X, Y, batch_argnums=(0, 1)) == "PASS"
+
+
+def test_a_typed_key_beside_a_batch():
+    def dropped(w, x, y, key):
+        return loss(w * jax.random.bernoulli(key, 0.7, w.shape), x, y)
+
+    def by_hand(w, x, y, key):
+        mask = jax.random.bernoulli(key, 0.7, w.shape)
+        return mask * grad(w * mask, x, y)
+
+    key = jax.random.key(1)
+    assert verdict(dropped, by_hand, W, X, Y, key, batch_argnums=(0, 1)) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"), [(np.conj, "unknown"), (lambda g: -g, "sign"), (lambda g: 3 * g, "scale")]
+)
+def test_complex_gradients_are_diagnosed_leaf_by_leaf(change, cause):
+    z = np.array([1 + 2j, 3 - 1j])
+    report = gradcheck.check(
+        lambda z: jnp.sum(jnp.abs(z) ** 2), lambda z: change(2 * np.conj(z)), z
+    )
+    assert [finding.cause for finding in report.findings] == [cause]
+    assert ("conjugate" in report.findings[0].explanation) == (cause == "unknown")
+
+
+def test_programs_are_remembered_in_the_mode_they_were_made_for():
+    for on in (False, True, False, True):
+        with jax.enable_x64(on):
+            assert verdict(loss, grad, W, X, Y) == "PASS"
+            assert verdict(loss, grad, jnp.asarray(W, jnp.float32), X, Y) == "PASS"
+            assert verdict(loss, grad, W.astype(np.float64), X, Y) == "PASS"
+
+
 @pytest.mark.parametrize("key", [jax.random.key(0), jax.random.PRNGKey(0)], ids=["key", "raw"])
 def test_keys(key):
     def mask(key, x):
@@ -317,6 +360,24 @@ def test_wrong_gradients_fail(case):
 def test_wrong_gradients_of_numpy_losses_fail():
     assert verdict(numpy_loss, lambda *a: 1.00001 * numpy_grad(*a), W, X, Y) == "FAIL"
     assert verdict(loss, WRONG["factor"], W, X, Y, oracle="fd") == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("factor", "cause"),
+    [(lambda x: 2.0, ["scale"]), (lambda x: len(x), ["batch_mean_missing"])],
+)
+def test_several_leaves_of_a_numpy_loss_are_diagnosed(factor, cause):
+    def both(p, x, y):
+        return numpy_loss(p["w"], x, y) + 0.5 * float(p["c"] ** 2) / len(x)
+
+    def by_hand(p, x, y):
+        right = {"w": numpy_grad(p["w"], x, y), "c": p["c"] / len(x)}
+        return {name: factor(x) * leaf for name, leaf in right.items()}
+
+    params = {"w": W, "c": np.float32(0.4)}
+    report = gradcheck.check(both, by_hand, params, X, Y, batch_argnums=(0, 1), oracle="fd")
+    assert [finding.cause for finding in report.findings] == cause
+    assert set(report.findings[0].leaves) == {"w", "c"}
 
 
 def test_a_numpy_loss_too_large_for_every_entry():

@@ -1,5 +1,6 @@
 """What cannot be checked is said in one sentence; what is wrong with the gradient is a finding."""
 
+import functools
 import re
 
 import jax
@@ -68,6 +69,13 @@ BAD_CALLS = {
         r"at least one floating-point leaf.*int64",
     ),
     "no params": (loss, grad, {}, TypeError, "no leaves at all"),
+    "a result in place of the gradient function": (
+        loss,
+        PARAMS,
+        PARAMS,
+        TypeError,
+        "grad to be a function of .*, got a dict: pass the function itself",
+    ),
     "NaN in params": (
         loss,
         grad,
@@ -107,6 +115,29 @@ def test_a_loss_that_is_infinite_is_inconclusive():
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         gradcheck.check(loss, grad, PARAMS, X, **options)
+
+
+def test_no_examples():
+    with pytest.raises(ValueError, match="at least one example, got arrays of length 0 along axis"):
+        gradcheck.check(loss, grad, PARAMS, X[:0], batch_argnums=0)
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "b"), (1, "argument 0 after params")])
+def test_arrays_that_are_being_traced(index, name):
+    def traced(*call):
+        gradcheck.check(loss, grad, *call)
+
+    with pytest.raises(TypeError, match=f"{name} is being traced.*outside of jax.jit"):
+        args = [PARAMS, X]
+        jax.jit(lambda v: traced(*(v if i == index else a for i, a in enumerate(args))))(
+            args[index]
+        )
+
+
+def test_parameters_without_a_number_are_inconclusive():
+    report = gradcheck.check(jnp.sum, jnp.ones_like, np.zeros((0, 4)))
+    assert report.verdict == "INCONCLUSIVE"
+    assert "nothing to compare" in report.doubts[0]
 
 
 def test_arguments_of_different_batch_sizes():
@@ -168,6 +199,17 @@ def test_a_gradient_that_writes_into_its_arguments():
     report = gradcheck.check(loss, by_hand, params, X)
     assert [finding.cause for finding in report.findings] == ["input_mutated"]
     np.testing.assert_array_equal(params["w"], W)  # and the caller's own arrays are safe
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, functools.partial, jax.jit])
+def test_code_that_traces_and_writes_into_its_arguments(wrap):
+    def by_hand(w):
+        w *= 2
+        return w
+
+    report = gradcheck.check(lambda w: jnp.sum(w**2), wrap(by_hand), W.copy())
+    assert report.verdict == ("PASS" if wrap is jax.jit else "FAIL")  # compiled code gets copies
+    assert [finding.cause for finding in report.findings] in ([], ["input_mutated"])
 
 
 def test_a_loss_that_is_not_deterministic_is_inconclusive():

@@ -68,8 +68,9 @@ def test_custom_rules():
     labels = np.arange(2)
     assert gradcheck.check_rule(custom_sine(jnp.cos), X).verdict == "PASS"
     assert gradcheck.check_rule(custom_scale(1.0), X, 2.0, labels).verdict == "PASS"
-    wrong = gradcheck.check_rule(custom_scale(1.5), X, 2.0, labels, diagnose=False)
-    assert wrong.verdict == "FAIL"
+    wrong = gradcheck.check_rule(custom_scale(1.5), X, 2.0, labels)
+    assert [(f.cause, f.equivalent) for f in wrong.findings] == [("scale", ())]
+    assert "multiplied by 1.5" in wrong.findings[0].explanation
     assert wrong.title == "GRADCHECK RULE"
 
 

@@ -78,6 +78,9 @@ def _finished(case: Case, leaf: int) -> dict:
         **_others(tape, leaf, shape, exact),
     }
     theta = tape.values[tape.raw[leaf]]
+    if np.iscomplexobj(theta):
+        text = "it is the complex conjugate of JAX's gradient, which is ∂L/∂x − i ∂L/∂y"
+        found["conjugate"] = exact(np.conj, ("unknown", "sign"), text, 0.5)
     for power, direction in (("l2", theta), ("l1", np.sign(theta))):
         if np.any(direction):
             found["penalty", power] = Variant(
@@ -206,7 +209,7 @@ def _penalty_name(case: Case, leaf: int, power: str, cs: Sequence[float], ms) ->
         text = f"{amount} · {what} is added to the penalty's gradient"
         return Name(("l2_scaled",), text, 0.9)
     if is_bias(tape, leaf) or len(tape.shape(tape.raw[leaf])) < 2:
-        return Name(("l2_on_bias",), text, 0.6)
+        return Name(("l2_on_bias",), text, 0.85)  # the gradient may be a multiple of θ itself
     return Name(("l2_on_bias", "l2_scaled"), text, 0.9)
 
 

@@ -23,12 +23,16 @@ Mutation = Mapping[int, Rule]
 
 @dataclass
 class Sweep:
-    """One backward pass: the cotangent of every variable and what every node sent."""
+    """One backward pass: the cotangent of every variable and what every node sent.
+
+    `seeds` holds the cotangents that it started from, if these are not 1 at the loss.
+    """
 
     tape: Tape
     mutation: Mutation = field(default_factory=dict)
     cts: dict[int, Any] = field(default_factory=dict)
     sent: dict[int, Sent] = field(default_factory=dict)
+    seeds: dict[int, Any] | None = None
 
     def ct(self, var: int):
         """Cotangent of a variable; zeros if nothing reaches it."""
@@ -76,10 +80,13 @@ def add_to(cts: dict[int, Any], var: int, ct) -> None:
     cts[var] = cts[var] + ct if var in cts else ct
 
 
-def sweep(tape: Tape, mutation: Mutation | None = None) -> Sweep:
-    """The whole backward pass."""
+def sweep(
+    tape: Tape, mutation: Mutation | None = None, seeds: dict[int, Any] | None = None
+) -> Sweep:
+    """The whole backward pass, from the loss or from given cotangents."""
     mutation = mutation or {}
-    out = Sweep(tape, mutation, {tape.output: np.ones(tape.shape(tape.output))}, {})
+    cts = {tape.output: np.ones(tape.shape(tape.output))} if seeds is None else dict(seeds)
+    out = Sweep(tape, mutation, cts, {}, seeds)
     with np.errstate(all="ignore"):
         for node in reversed(tape.nodes):
             if not tape.active[node.outs[0]] and node.opaque is None:
@@ -97,7 +104,7 @@ class _View(Sweep):
     """A sweep seen with a difference added to its cotangents."""
 
     def __init__(self, base: Sweep, delta: dict[int, Any]):
-        super().__init__(base.tape, base.mutation, base.cts, base.sent)
+        super().__init__(base.tape, base.mutation, base.cts, base.sent, base.seeds)
         self.delta = delta
 
     def ct(self, var: int):

@@ -35,8 +35,10 @@ class Probe:
 
 
 def probe(base: Sweep, leaves: int, seed: int) -> Probe | None:
-    """A random direction on some leaves; None where differences and gradient disagree."""
+    """A random direction on some leaves; None without a loss, or where differences disagree."""
     tape = base.tape
+    if tape.output < 0:
+        return None  # a tape of the leaves alone cannot be run
     rng = np.random.default_rng(seed)
     direction = []
     for i, var in enumerate(tape.raw):

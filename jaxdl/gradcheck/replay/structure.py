@@ -44,6 +44,8 @@ def _is_frames(where) -> bool:
 
 def penalty_nodes(tape: Tape) -> frozenset[int]:
     """Nodes that serve only a penalty: a term of the loss without data, a norm of parameters."""
+    if tape.output < 0:
+        return frozenset()  # a tape of the leaves alone
     if "penalties" not in tape.memo:
         tape.memo["penalties"] = _penalty_nodes(tape)
     return tape.memo["penalties"]
