@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -100,8 +101,8 @@ def run(
         A `Population`; `.table` is the labelled table.
 
     Raises:
-        ValueError: for no runs, columns of unequal length, lanes < 1, or one run that needs more
-            than `memory`.
+        ValueError: for no runs, columns of unequal length, lanes < 1, one run that needs more
+            than `memory`, or batched linear algebra on several CPU devices, which can hang.
     """
     return prepare(
         fn,
@@ -159,7 +160,10 @@ def _compile(fn, configs, shared, mesh, lanes, memory):
     while True:
         side = min(lanes or (1 if cpu else rows), rows)
         rows = -(-rows // side) * side
-        call = _lower(fn, configs, shared, mesh, rows, side).compile()
+        lowered = _lower(fn, configs, shared, mesh, rows, side)
+        if cpu and mesh.size > 1:
+            _refuse_batched_lapack(lowered.as_text())
+        call = lowered.compile()
         if (needed := _bytes(call, mesh)) <= memory:
             return _Program(call, rows, side)
         if rows == side == 1:
@@ -169,6 +173,17 @@ def _compile(fn, configs, shared, mesh, lanes, memory):
             )
         fitting = max(1, int(rows * min(memory / needed, 0.5)))  # nearly proportional
         rows, lanes = fitting, min(side, fitting)
+
+
+def _refuse_batched_lapack(program: str) -> None:
+    """LAPACK on batches shares threads between CPU devices, and can wait for itself for ever."""
+    found = re.search(r"custom_call @lapack_(\w+?)_ffi\(.*tensor<\d+x\d+x\d+x", program)
+    if found:
+        raise ValueError(
+            f"fn does batched linear algebra (LAPACK's {found[1]}), which can hang on several CPU "
+            "devices at once: pass lanes=1 if it is batched by lanes only, else "
+            "devices=jax.devices()[:1]."
+        )
 
 
 def _lower(fn, configs, shared, mesh, rows, lanes):

@@ -151,6 +151,14 @@ def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
             return original(array)
         population.to_host = spy
         result = population.run(fit, CONFIGS, *DATA)
+        def spectrum(config):
+            return jax.numpy.linalg.eigvalsh(config["a"] * jax.numpy.eye(3))[0]
+        try:
+            population.run(spectrum, {"a": CONFIGS["lr"]}, lanes=2)
+        except ValueError as error:
+            assert "can hang on several CPU devices" in str(error)
+        else:
+            raise AssertionError("batched linear algebra was not refused")
         print(json.dumps({"cost": result.table.cost.tolist(), "used": used[0]}))
     """
     out = subprocess.run(
