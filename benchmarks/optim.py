@@ -1,4 +1,5 @@
-"""Our Adam beside optax's, and beside a kernel that only reads and writes the same bytes.
+"""Our Adam beside optax's, and beside a kernel that only reads and writes the same bytes; and how
+far hyperparameters that live in the state are from constant ones.
 
 python -m benchmarks optim
 """
@@ -11,6 +12,7 @@ import optax
 
 from benchmarks import harness
 from jaxdl import models, optim
+from jaxdl.optim import testing
 
 ADAMS = {"ours": optim.adam(1e-3), "optax": optax.adam(1e-3)}
 
@@ -45,6 +47,7 @@ def run(quick: bool = False) -> dict:
             harness.Row(f"one leaf of 32 M, {n} (ms)", harness.Spread.of(1e3 * t))
             for n, t in one.items()
         ),
+        *_rounding(100 if quick else 1000),
     ]
     return harness.report("optim", rows, quick)
 
@@ -98,3 +101,42 @@ def _compilations(params):
         return call
 
     return {"ours": compilation(optim), "optax": compilation(optax)}
+
+
+def _rounding(steps):
+    """Worst difference of an entry of the updates from those with constants, in ulps of float32."""
+
+    def apart(kept, constant):
+        with jax.numpy_dtype_promotion("standard"):
+            return testing.check_against(
+                kept,
+                constant,
+                steps=steps,
+                scales=(1.0,),
+                max_ulps=float("inf"),
+                to_reference=lambda state: state.inner_state,
+            ).ulps
+
+    for name in ("adam", "nadam", "muon"):
+        ours = getattr(optim, name)
+        worst = apart(optim.with_hyperparams(ours)(1e-3), ours(1e-3))
+        yield harness.Row.at_most(f"{name}: hyperparameters in the state (ulp)", worst, 4)
+    for name in ("adam", "nadam"):
+        theirs = getattr(optax, name)
+        worst = apart(optax.inject_hyperparams(theirs)(1e-3), theirs(1e-3))
+        yield harness.Row(f"{name}: optax.inject_hyperparams (ulp)", worst)
+    for name, library in (("ours", optim), ("optax", optax)):
+        worst = _two_programs(library.nadam(1e-3))
+        yield harness.Row(f"nadam with constants, {name}: state kept / dropped (ulp)", worst)
+
+
+def _two_programs(optimizer):
+    """The same update with the same constants, in a program that drops the new state."""
+    params, *gradients = jax.random.normal(jax.random.key(0), (5, 1000))
+    kept, dropped = jax.jit(optimizer.update), jax.jit(lambda *args: optimizer.update(*args)[0])
+    state, worst = optimizer.init(params), 0.0
+    for g in gradients:
+        other = dropped(g, state, params)
+        updates, state = kept(g, state, params)
+        worst = max(worst, float(testing.ulps_apart(updates, other).max()))
+    return worst

@@ -12,7 +12,7 @@ from jaxdl.optim.testing import problem
 
 # Rate, and a mask and labels that are functions of any tree.
 LR = 3e-3
-KEY = jax.random.key(7)
+KEY = jax.random.key(7, impl="unsafe_rbg")  # compiles in half the time of the default
 
 
 def is_matrix(params):
