@@ -203,6 +203,44 @@ def test_every_verdict_has_a_letter_of_its_own():
     assert len(set(words.LETTERS.values())) == len(VERDICTS)
 
 
+def luminance(colour):
+    """WCAG 2: linear light of #rrggbb."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_contrast_of_black_on_white_is_21():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_colour_can_be_read_on_every_ground(scheme):
+    css = (document.ASSETS / "ledger.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
+    named = dict(re.findall(r"--(\w+): (#\w{6})", light + (dark if scheme == "dark" else "")))
+    inks = [name for name in named if name not in ("paper", "tint", "line", "on")]
+    assert len(inks) > 12
+    for name in inks:
+        for ground in ("paper", "tint"):
+            assert contrast(named[name], named[ground]) >= 4.5, (name, ground)
+    for name in (
+        "supported",
+        "contradicted",
+        "depends",
+        "equivalent",
+        "inconclusive",
+        "exact",
+        "out",
+    ):
+        assert contrast(named["on"], named[name]) >= 4.5, name
+
+
 def points(path):
     return [float(x) for x in re.findall(r"M(-?\d+) ", path)]
 
