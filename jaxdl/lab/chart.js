@@ -47,6 +47,8 @@ async function drawChart(place, text, before) {
   if (room < 700) narrow(spec, room);
   keepKnobs(spec, before);
   // `ast`: expressions are interpreted, so that a page needs no right to evaluate text.
-  const options = { config: look(room), actions: false, renderer: "svg", ast: true };
+  // Log level 1: errors, but not Vega's remarks on scales.
+  const options = { config: look(room), actions: false, renderer: "svg", ast: true,
+    logLevel: 1 };
   return (await vegaEmbed(place, spec, options)).view;
 }

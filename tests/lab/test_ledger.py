@@ -198,6 +198,14 @@ def test_percents_do_not_hide_that_it_is_not_all_or_none(share, shown):
     assert words.percent(share) == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1234, "1,234"), (-0.5, "−0.5"), ("inf", "∞"), (float("-inf"), "−∞"), (None, "–"), ("a", "a")],
+)
+def test_numbers_as_a_reader_sees_them(value, shown):
+    assert words.figure(value) == shown
+
+
 def test_every_verdict_has_a_letter_of_its_own():
     assert set(words.LETTERS) == set(VERDICTS)
     assert len(set(words.LETTERS.values())) == len(VERDICTS)
@@ -252,17 +260,24 @@ def test_a_dot_for_each_problem_and_infinity_at_the_edge():
     assert sum(map(len, drawn.values())) == 32
     assert drawn["tie"] == [500.0]
     assert drawn["better"].count(992.0) == 2 and drawn["than"].count(8.0) == 1
+    assert sum(x > 920 for x in drawn["better"]) == 2 and sum(x < 80 for x in drawn["than"]) == 1
     assert all(x > 500 for x in drawn["better"]) and all(x < 500 for x in drawn["than"])
     assert row.counts == f"{len(drawn['better'])} of 32, 3 at ∞"
+
+
+def test_many_infinite_differences_stand_beside_each_other():
+    many = made.effect("p", 0) | {"differences": ["inf"] * 28, "families": ["f"] * 28}
+    (row,) = effects.comparison(many).rows
+    dots = re.findall(r"M\d+ \d+", row.dots["better"])
+    assert len(dots) == len(set(dots)) == 28 and row.counts == "28 of 28, 28 at ∞"
 
 
 def test_swapping_the_arms_mirrors_the_strip():
     there = made.effect("p", 1, families=("f",))
     back = there | {"differences": [-words.number(d) for d in there["differences"]]}
     (row,), (mirrored,) = (effects.comparison(e).rows for e in (there, back))
-    assert sorted(1000 - x for x in points(row.dots["better"])) == pytest.approx(
-        points(mirrored.dots["than"]), abs=1
-    )
+    there, back = sorted(points(row.dots["better"])), sorted(points(mirrored.dots["than"]))
+    assert [1000 - x for x in reversed(there)] == pytest.approx(back, abs=1)
 
 
 def test_a_curve_is_interrupted_where_it_has_no_value():

@@ -8,8 +8,11 @@ import numpy as np
 
 from jaxdl.lab.ledger import curves, words
 
-WIDTH, HEIGHT, MARGIN = 1000, 36, 30
-BINS = 120
+WIDTH, HEIGHT = 1000, 36
+MARGIN = 80
+"""On both sides, for infinite differences: where only one of the two arms arrived."""
+STEP = 8
+"""From a dot to its neighbour."""
 STACK = (0, 5, -5, 10, -10)
 """Where dots go that share a bin: around the middle, then over each other."""
 
@@ -42,6 +45,7 @@ class Comparison:
     numbers: list[tuple[str, str]]
     rows: list[Row]
     reach: str
+    infinite: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +96,8 @@ def comparison(effect: dict[str, Any]) -> Comparison:
         bool(effect.get("primary")),
         numbers,
         rows,
-        words.figure(limit),
+        words.figure(float(f"{limit:.3g}")),
+        bool(np.isinf(differences).any()),
     )
 
 
@@ -119,14 +124,30 @@ def _row(family: str, differences: np.ndarray, limit: float) -> Row:
 
 def _dots(differences: np.ndarray, limit: float) -> str:
     """One path with a point for each problem; those in the same place are stacked."""
-    place = np.clip(differences / limit, -1, 1)
-    inner = WIDTH / 2 + place * (WIDTH / 2 - MARGIN)
-    x = np.where(np.isinf(differences), np.where(differences > 0, WIDTH - 8, 8), inner)
+    finite = differences[np.isfinite(differences)]
+    inner = WIDTH / 2 + np.clip(finite / limit, -1, 1) * (WIDTH / 2 - MARGIN - STEP)
+    path = _stacked(np.sort(inner))
+    for sign, edge in ((1, WIDTH - STEP), (-1, STEP)):
+        path += _columns(int(np.isinf(differences[np.sign(differences) == sign]).sum()), edge, sign)
+    return path
+
+
+def _stacked(places: np.ndarray) -> str:
     taken: dict[int, int] = {}
     path = []
-    for each in np.sort(x):
-        column = math.floor(each / WIDTH * BINS)
-        level = taken.get(column, 0)
-        taken[column] = level + 1
-        path.append(f"M{each:.0f} {HEIGHT // 2 + STACK[level % len(STACK)]}h0")
+    for x in places:
+        level = taken.get(bin_ := math.floor(x / STEP), 0)
+        taken[bin_] = level + 1
+        path.append(_dot(x, level))
     return "".join(path)
+
+
+def _columns(count: int, edge: int, sign: int) -> str:
+    """Infinite differences beside each other in the margin, from the edge inwards."""
+    room = MARGIN // STEP
+    places = (divmod(i, len(STACK)) for i in range(count))
+    return "".join(_dot(edge - sign * STEP * (column % room), level) for column, level in places)
+
+
+def _dot(x: float, level: int) -> str:
+    return f"M{x:.0f} {HEIGHT // 2 + STACK[level % len(STACK)]}h0"

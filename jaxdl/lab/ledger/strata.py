@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxdl.lab.ledger import words
+from jaxdl.lab.ledger import effects, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def split(strata: list[dict[str, Any]]) -> tuple[list[Moderator], list[Heatmap]]
     double: dict[tuple[str, ...], dict[tuple[str, str], Level]] = {}
     for stratum in strata:
         names = tuple(str(name) for name in stratum["by"])
-        levels = tuple(str(level) for level in stratum["by"].values())
+        levels = tuple(_words(*by) for by in stratum["by"].items())
         level = _level(" · ".join(levels), stratum)
         if len(names) == 2:
             double.setdefault(names, {})[levels[0], levels[1]] = level
@@ -49,6 +49,10 @@ def split(strata: list[dict[str, Any]]) -> tuple[list[Moderator], list[Heatmap]]
             single.setdefault(" · ".join(names), []).append(level)
     moderators = [Moderator(name, levels) for name, levels in single.items()]
     return moderators, [_heatmap(names, cells) for names, cells in double.items()]
+
+
+def _words(name: str, level: Any) -> str:
+    return effects.LABELS.get(level, str(level)) if name == "protocol" else str(level)
 
 
 def _level(name: str, stratum: dict[str, Any]) -> Level:

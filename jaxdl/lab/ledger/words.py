@@ -16,6 +16,10 @@ LETTERS = {
 """Verdicts by letter, so that no verdict is told by its colour alone."""
 
 
+INFINITE = {math.inf: "∞", -math.inf: "−∞", "inf": "∞", "-inf": "−∞", None: "–"}
+"""As result files write what JSON has no number for."""
+
+
 def plain(heading: str) -> str:
     """A heading without the accidents of typing: case, spaces, the form of apostrophes."""
     return " ".join(heading.replace("’", "'").casefold().split())
@@ -48,8 +52,10 @@ def percents(share: dict[str, Any]) -> str:
 
 def figure(value: Any) -> str:
     """Four digits of a number, with thousands separated; text as it is."""
+    if value in INFINITE:
+        return INFINITE[value]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "–" if value is None else str(value)
+        return str(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}".replace("-", "−")
