@@ -68,7 +68,14 @@ def check_against(
     Raises:
         AssertionError: naming step, leaf, index, both values and their distance; or what of
             structure, shapes and dtypes `mine` does not preserve.
+        TypeError: if one of the two is no optimizer.
+        ValueError: without a step to compare, or if `to_reference` is needed.
     """
+    for optimizer in (mine, reference):
+        if not hasattr(optimizer, "update"):
+            raise TypeError(f"Expected an optimizer such as optim.adam(1e-3), got {optimizer!r}.")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}: nothing would be compared.")
     with jax.enable_x64(True):
         _check_shapes(mine, jnp.dtype(jnp.float64))
     reference = _relaxed(reference)
@@ -111,8 +118,11 @@ def check_laws(
 
     Raises:
         AssertionError: naming the law, the leaf, and what was seen.
+        TypeError: if `mine` is neither an optimizer nor a function.
     """
-    make = None if isinstance(mine, tuple) else mine
+    make = None if hasattr(mine, "update") else mine
+    if make is not None and not callable(make):
+        raise TypeError(f"Expected an optimizer or a function that makes one, got {mine!r}.")
     optimizer = mine if make is None else make(hyperparams[0])
     for dtype in dtypes:
         _check_shapes(optimizer, jnp.dtype(dtype))

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from jaxdl import averages, optim
+from jaxdl.optim import testing
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
 KEPT = {"learning_rate", "b1", "b2", "eps", "eps_root"}
@@ -145,6 +146,17 @@ REFUSED = {
         TypeError,
         "joins functions of the step, got 0.1",
     ),
+    "kit-without-optimizer": (
+        lambda: testing.check_against(optim.adam, optim.adam(0.1)),
+        TypeError,
+        r"such as optim\.adam\(1e-3\)",
+    ),
+    "kit-without-steps": (
+        lambda: testing.check_against(optim.adam(0.1), optim.adam(0.1), steps=0),
+        ValueError,
+        "nothing would be compared",
+    ),
+    "laws-of-a-number": (lambda: testing.check_laws(3), TypeError, "got 3"),
     "empty-series": (lambda: averages.ewa(jnp.ones(0), 0.9), ValueError, r"got shape \(0,\)"),
     "no-beta": (lambda: averages.ewa(jnp.ones(3), None), TypeError, "got None"),
 }
