@@ -204,7 +204,7 @@ def _step_by_step(mine, reference, convert, steps, scales, seed) -> tuple[PyTree
         expected, _, _ = theirs(gradients, convert(state), w)
         updates, state, w = ours(gradients, state, w)
         history.append((updates, expected))
-    return jax.tree.map(lambda *us: np.stack(us), *history) if history else ({}, {})
+    return jax.tree.map(lambda *us: np.stack(us), *history)
 
 
 def _scan(step, start, xs) -> Any:
