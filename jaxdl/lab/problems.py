@@ -35,6 +35,26 @@ def checkpoints(last: int, count: int = 24) -> np.ndarray:
     return np.unique(np.r_[0, np.rint(np.geomspace(1, last, count))]).astype(int)
 
 
+def one_of(which: Array, *optimizers: optim.GradientTransformation) -> optim.GradientTransformation:
+    """The optimizer of that number, which may be traced: one program then serves several arms.
+
+    Args:
+        which: 0, 1, ..., the place among the optimizers.
+        optimizers: each keeps a state of its own.
+    """
+    place = jnp.asarray(which).astype(jnp.int32)
+
+    def update(updates, state, params=None):
+        def branch(i):
+            new, own = optimizers[i].update(updates, state[i], params)
+            return new, (*state[:i], own, *state[i + 1 :])
+
+        branches = [functools.partial(branch, i) for i in range(len(optimizers))]
+        return lax.switch(place, branches)
+
+    return optim.GradientTransformation(lambda p: tuple(o.init(p) for o in optimizers), update)
+
+
 def quadratics(dim: int = 20, steps: int = 400, **draws: Draw) -> Family:
     """J(θ) = ½ (θ − θ*)ᵀ H (θ − θ*) with a gradient that may be noisy.
 

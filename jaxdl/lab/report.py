@@ -30,11 +30,11 @@ def judge(claim: Claim, study: Study, runs: Mapping[str, Runs]) -> Judgement:
     differences, families, strata = _evidence(study, runs, study.protocols[0], study.better)
     others = {p: _evidence(study, runs, p, study.better)[0] for p in study.protocols}
     typical = median(differences)
-    margin = study.margin
+    margin, columns = study.margin, {"family": families, **strata}
     decision = shares.decide(
         _holds(differences),
         claim.gamma,
-        {"family": families, **strata},
+        columns,
         families,
         {p: _holds(d) for p, d in others.items()} if len(others) > 1 else None,
         margin is not None and bool(stats.equivalence(typical, margin).equivalent),
@@ -55,7 +55,7 @@ def judge(claim: Claim, study: Study, runs: Mapping[str, Runs]) -> Judgement:
         n_problems=sum(len(r.problems["instance"]) for r in runs.values()),
         n_seeds=differences.shape[1],
         arms=[{"name": arm.name, "role": _role(study, arm.name)} for arm in study.arms],
-        strata=decision.strata,
+        strata=decision.strata + _crossed(study, _holds(differences), columns),
         effects=effects,
         curves=curves(study, runs),
         compile_seconds=round(sum(r.compile_seconds for r in runs.values()), 2),
@@ -96,6 +96,14 @@ def _evidence(study: Study, runs: Mapping[str, Runs], protocol: str, arm: str):
 def _holds(differences):
     """1 where the claim holds in a problem, by its median difference; ½ for a tie."""
     return (np.sign(median(differences)) + 1) / 2
+
+
+def _crossed(study, holds, columns):
+    return [
+        row
+        for one, other in study.crossed
+        for row in shares.crossed(holds, (one, columns[one]), (other, columns[other]))
+    ]
 
 
 def _rows(problems, family):
@@ -206,7 +214,19 @@ def curves(study: Study, runs: Mapping[str, Runs], curve: str = "cost") -> list[
 
 
 def chart(judgement: Judgement, gamma: float | None) -> Any:
-    """The share of problems in every stratum, with its interval, γ and one half."""
+    """The share of problems in every stratum, with its interval, γ and one half; tables below."""
+    import altair as alt
+
+    single = [s for s in judgement.strata if len(s["by"]) == 1]
+    tables: dict[tuple, list] = {}
+    for stratum in judgement.strata:
+        if len(stratum["by"]) == 2:
+            tables.setdefault(tuple(stratum["by"]), []).append(stratum)
+    parts = [_lines(single, gamma), *(_table(names, cells) for names, cells in tables.items())]
+    return alt.vconcat(*parts).resolve_scale(color="independent") if tables else parts[0]
+
+
+def _lines(strata, gamma):
     import altair as alt
     import pandas as pd
 
@@ -216,7 +236,7 @@ def chart(judgement: Judgement, gamma: float | None) -> Any:
             "stratum": ", ".join(s["by"].values()) + f"  ({s['n']})",
             **{k: round(s[k], 4) for k in ("value", "low", "high")},
         }
-        for s in judgement.strata
+        for s in strata
     )
     title = "share of problems in which the claim holds"
     x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1]))
@@ -235,3 +255,40 @@ def chart(judgement: Judgement, gamma: float | None) -> Any:
         .facet(row=alt.Row("by:N", title=None, sort=None, header=header))
         .resolve_scale(y="independent")
     )
+
+
+def _table(names, cells):
+    """The share of problems by two moderators."""
+    import altair as alt
+    import pandas as pd
+
+    one, other = names
+    rows = pd.DataFrame(
+        {
+            "row": s["by"][one],
+            "column": s["by"][other],
+            "problems": s["n"],
+            **{k: round(s[k], 4) for k in ("value", "low", "high")},
+        }
+        for s in cells
+    )
+    tooltip = ["row", "column", "problems", "value", "low", "high"]
+    base = alt.Chart(rows).encode(
+        x=alt.X("column:N", title=other, sort=None, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("row:N", title=one, sort=None, axis=alt.Axis(labelLimit=260)),
+        tooltip=tooltip,
+    )
+    fill = alt.Color(
+        "value:Q",
+        title=["share in which", "the claim holds"],
+        scale=alt.Scale(scheme="blueorange", reverse=True, domain=[0, 0.5, 1]),
+        legend=alt.Legend(format="%"),
+    )
+    number = base.mark_text(fontSize=12).encode(
+        text=alt.Text("value:Q", format=".0%"),
+        color=alt.condition(
+            "abs(datum.value - 0.5) > 0.3", alt.value("#ffffff"), alt.value("#1b1f24")
+        ),
+    )
+    squares = base.mark_rect().encode(color=fill)
+    return (squares + number).properties(width=440, height=alt.Step(30))

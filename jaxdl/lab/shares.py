@@ -1,5 +1,7 @@
 """In what share of problems does a statement hold, where does it not, and what follows from it."""
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,16 +80,46 @@ def by_level(
 ) -> list[dict[str, Any]]:
     """One row for each level of each moderator: {"by", "n", "value", "low", "high"}.
 
-    A problem whose level is "" belongs to no stratum of that moderator.
+    A problem whose level is "" belongs to no stratum of that moderator. Levels come by their
+    first number if all have one, else as they were met.
     """
     holds = np.asarray(holds, float)
     rows = []
     for name, labels in moderators.items():
         labels = np.asarray(labels).astype(str)
-        for label in dict.fromkeys(labels.tolist()):
-            if label:
-                rows.append(_row({name: label}, holds[labels == label], None, level))
+        for label in _in_order(labels):
+            rows.append(_row({name: label}, holds[labels == label], None, level))
     return rows
+
+
+def crossed(
+    holds: Sequence | np.ndarray,
+    one: tuple[str, Sequence | np.ndarray],
+    other: tuple[str, Sequence | np.ndarray],
+) -> list[dict[str, Any]]:
+    """One row for each pair of levels of two moderators that has problems, as `by_level`.
+
+    Args:
+        holds: (n,) as in `decide`.
+        one: name and (n,) levels.
+        other: name and (n,) levels.
+    """
+    holds = np.asarray(holds, float)
+    (first, rows), (second, columns) = ((n, np.asarray(v).astype(str)) for n, v in (one, other))
+    return [
+        _row({first: row, second: column}, holds[both], None, 0.95)
+        for row, column in itertools.product(_in_order(rows), _in_order(columns))
+        if (both := (rows == row) & (columns == column)).any()
+    ]
+
+
+def _in_order(labels: np.ndarray) -> list[str]:
+    known = [label for label in dict.fromkeys(labels.tolist()) if label]
+    numbers = [re.findall(r"\d[\d,]*\.?\d*", label)[:1] for label in known]
+    if not all(numbers):
+        return known
+    places = {k: float(n[0].replace(",", "")) for k, n in zip(known, numbers, strict=True)}
+    return sorted(known, key=lambda label: places[label])
 
 
 def _by_protocol(protocols, families, level):

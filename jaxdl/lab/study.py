@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxdl import errors, population
 from jaxdl.lab.scores import Score
@@ -45,6 +47,7 @@ class Family:
         unit: what the checkpoints count, "steps" or "epochs".
         data: makes the arrays that every trial sees.
         lanes: runs side by side on a device; many where a step is too small to fill it.
+        score: where it is another than the study's.
     """
 
     name: str
@@ -54,23 +57,29 @@ class Family:
     unit: str = "steps"
     data: Callable[[], Any] = tuple
     lanes: int | None = None
+    score: Score | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
     """A way of doing it.
 
+    Arms with the very same `ingredients` function are compiled once: what tells them apart is
+    then in `fixed`.
+
     Attributes:
         name: for tables.
-        ingredients: settings (traced numbers) to the keyword arguments of a trial.
+        ingredients: settings and `fixed` (traced numbers) to the keyword arguments of a trial.
         settings: what may be tried, one dict each; every arm of a study has equally many.
         default: the setting of someone who tunes nothing; needed by the protocol "default".
+        fixed: numbers that belong to the arm under every protocol.
     """
 
     name: str
     ingredients: Callable[[Settings], dict[str, Any]]
     settings: Sequence[Settings] = ({},)
     default: Settings | None = None
+    fixed: Settings = dataclasses.field(default_factory=dict)
 
 
 PROTOCOLS = ("tuned", "same", "default")
@@ -92,6 +101,7 @@ class Study:
         protocols: of `PROTOCOLS`; the first decides.
         moderators: name to function of a problem's numbers, giving the stratum; declared before
             the run, because a verdict may depend on them.
+        crossed: pairs of moderators whose strata are shown as a table; "family" is one too.
         margin: differences of scores within ±margin are of no practical importance; None
             where no margin was fixed.
     """
@@ -106,6 +116,7 @@ class Study:
     moderators: Mapping[str, Callable[[Settings], str | None]] = dataclasses.field(
         default_factory=dict
     )
+    crossed: Sequence[tuple[str, str]] = ()
     margin: float | None = None
 
     def __post_init__(self):
@@ -198,7 +209,7 @@ def _run_family(study: Study, family: Family, sizes: Any) -> Runs:
     rows = [_rows(problems, sizes.seeds, chosen[p], first_seed=0) for p in study.protocols]
     shape = (len(rows), sizes.problems, sizes.seeds)
     found = _shaped(program(_join(rows)).outputs, shape)
-    score = study.score(found, family.checkpoints)
+    score = (family.score or study.score)(found, family.checkpoints)
     curves, scores = {}, {}
     for i, p in enumerate(study.protocols):
         curves[p] = {arm: {n: c[i] for n, c in all_.items()} for arm, all_ in found.items()}
@@ -224,12 +235,34 @@ def _program(study, family, seed):
         key = jax.random.fold_in(jax.random.key(seed), config["instance"])
         keys = Keys(key, jax.random.fold_in(key, config["seed"]))
         out = {}
-        for arm in study.arms:
-            settings = {n: config[f"{arm.name}/{n}"] for n in arm.settings[0]}
-            out[arm.name] = family.trial(problem, keys, data, **arm.ingredients(settings))
+        for arms in _alike(study.arms):
+            given = [
+                {n: config[f"{arm.name}/{n}"] for n in arm.settings[0]}
+                | {n: jnp.asarray(v, float) for n, v in arm.fixed.items()}
+                for arm in arms
+            ]
+            make = arms[0].ingredients
+            found = _each(lambda s, make=make: family.trial(problem, keys, data, **make(s)), given)
+            out |= zip((arm.name for arm in arms), found, strict=True)
         return out
 
     return trial
+
+
+def _alike(arms):
+    """Arms by their `ingredients`."""
+    groups: dict[int, list[Arm]] = {}
+    for arm in arms:
+        groups.setdefault(id(arm.ingredients), []).append(arm)
+    return groups.values()
+
+
+def _each(fn, given):
+    """`fn` of each dict of numbers, one after another, compiled once."""
+    if len(given) == 1:
+        return [fn(given[0])]
+    found = lax.map(fn, {n: jnp.stack([g[n] for g in given]) for n in given[0]})
+    return [jax.tree.map(lambda a, i=i: a[i], found) for i in range(len(given))]
 
 
 def _rows(problems, seeds, settings, first_seed):
@@ -263,7 +296,7 @@ def _best(study, family, tried):
 
     Where a setting never arrives its last cost decides, behind all settings that do.
     """
-    scores, best = study.score(tried, family.checkpoints), {}
+    scores, best = (family.score or study.score)(tried, family.checkpoints), {}
     for arm, curves in tried.items():
         last = np.nan_to_num(curves["cost"][..., -1], nan=np.inf, posinf=np.inf).mean(axis=2)
         best[arm] = np.lexsort((last, scores[arm].mean(axis=2)), axis=0)[0]

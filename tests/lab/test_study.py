@@ -182,3 +182,53 @@ def test_networks_learn_and_batches_cover_every_example():
     assert (run.scores["tuned"]["fast"] < 0.1).all() and (run.scores["tuned"]["slow"] > 0.1).any()
     cost = run.curves["tuned"]["fast"]["cost"]
     np.testing.assert_allclose(cost[..., 0], run.curves["tuned"]["slow"]["cost"][..., 0])
+
+
+def test_arms_that_share_their_ingredients_are_what_they_would_be_apart(runs):
+    def make(s):
+        return {"shift": s["shift"], "rate": s["rate"]}
+
+    shared = tuple(
+        lab.Arm(name, make, RATES, {"rate": 0.0}, {"shift": shift})
+        for name, shift in {"low": -1.0, "high": 1.0}.items()
+    )
+    together = lab.run(coins(arms=shared), SIZES)
+    for name, run in together.items():
+        for protocol in ("tuned", "same", "default"):
+            for arm_name in ("low", "high"):
+                np.testing.assert_allclose(
+                    run.scores[protocol][arm_name], runs[name].scores[protocol][arm_name], rtol=1e-5
+                )
+
+
+def test_a_family_may_have_a_score_of_its_own():
+    first = lambda curves, at: {arm: c["cost"][..., 0] for arm, c in curves.items()}  # noqa: E731
+    other = dataclasses.replace(family("first"), score=first)
+    run = lab.run(coins(families=(family(), other)), SIZES)
+    for arm_name in ("low", "high"):
+        cost = run["first"].curves["tuned"][arm_name]["cost"]
+        np.testing.assert_array_equal(run["first"].scores["tuned"][arm_name], cost[..., 0])
+
+
+def test_one_of_is_the_optimizer_of_that_number():
+    kinds = (optim.sgd(0.1), optim.adam(0.1))
+    params = {"w": jnp.array([1.0, -2.0])}
+    for i, kind in enumerate(kinds):
+        ours, theirs = problems.one_of(jnp.float32(i), *kinds), kind
+        state, wanted = ours.init(params), theirs.init(params)
+        for _ in range(3):
+            update, state = ours.update(params, state, params)
+            expected, wanted = theirs.update(params, wanted, params)
+            np.testing.assert_array_equal(update["w"], expected["w"])
+
+
+def test_a_table_of_two_moderators():
+    pair = (("one", "curve"), ("one", "noise"))
+    names = {"curve": lambda p: "flat" if p["size"] < 1.5 else "steep", "noise": lambda p: "0"}
+    crossed = coins(moderators=names | {"one": lambda p: f"{p['size'] // 0.25:g}"}, crossed=pair)
+    found = report.judge(CLAIM, crossed, lab.run(crossed, SIZES))
+    cells = [s for s in found.strata if len(s["by"]) == 2]
+    assert {tuple(s["by"]) for s in cells} == set(pair)
+    assert sum(s["n"] for s in cells) == 2 * found.n_problems
+    assert [s["by"]["one"] for s in cells if "noise" in s["by"]] == ["4", "5", "6", "7"]
+    assert len(report.chart(found, CLAIM.gamma).to_dict()["vconcat"]) == 3
