@@ -118,7 +118,16 @@ def wilson(centred: np.ndarray, sizes: np.ndarray, level: float) -> Estimate:
 def _wilson_limits(means: np.ndarray, sizes: np.ndarray, level: float):
     """Limits from (..., F) family means of scores in [−½, ½]; the mirror is exact by form."""
     z = float(ndtri(0.5 + level / 2))
-    return _wilson_low(means, sizes, z), -_wilson_low(-means, sizes, z)
+    both = np.stack([means, -means])
+    low, high = _one_family_low(both, sizes, z) if len(sizes) == 1 else _wilson_low(both, sizes, z)
+    return low, -high
+
+
+def _one_family_low(means: np.ndarray, sizes: np.ndarray, z: float) -> np.ndarray:
+    """Wilson's closed form, for u = p − ½: (u − z √((¼ − u²)/n + z²/4n²)) / (1 + z²/n)."""
+    u, n = means[..., 0], sizes[0]
+    spread = np.sqrt(np.maximum(0.25 - u**2, 0) / n + (z / (2 * n)) ** 2)
+    return (u - z * spread) / (1 + z**2 / n)
 
 
 def _wilson_low(means: np.ndarray, sizes: np.ndarray, z: float) -> np.ndarray:
@@ -130,12 +139,14 @@ def _wilson_low(means: np.ndarray, sizes: np.ndarray, z: float) -> np.ndarray:
         root = np.sqrt(np.maximum(1 - 4 * k * means + k**2, 0))
         u = (2 * means - k / 2) / (1 + root)
         variance = np.maximum((0.25 - u**2) / sizes, 0).sum(axis=-1) / families**2
-        return u.mean(axis=-1), multiplier**2 * variance
+        return u.sum(axis=-1) / families, multiplier**2 * variance
 
     share = np.maximum(means.mean(axis=-1) + 0.5, 1e-9)
     low, high = np.zeros_like(share), np.maximum(4 * families * sizes.max(), 2 * z**2 / share)
     for _ in range(80):
         middle = (low + high) / 2
+        if ((middle == low) | (middle == high)).all():
+            break
         beyond = at(middle)[1] > z**2
         low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
     return at(low)[0]

@@ -46,3 +46,11 @@ def test_noise_seldom_looks_like_a_moderator():
         shares.decide(rng.random(100) < 0.5, 0.5, HALVES).verdict == "depends" for _ in range(100)
     )
     assert fooled <= 1
+
+
+def test_the_binomial_distribution_must_agree():
+    """48 of 50 at a chance of 0.99: the interval ends at 0.989, yet so few come in 9 % of cases."""
+    holds = np.arange(50) < 48
+    found = shares.decide(holds, 0.99)
+    assert found.share.high < 0.99 and found.verdict == "inconclusive"
+    assert shares.decide(np.arange(50) < 46, 0.99).verdict == "contradicted"
