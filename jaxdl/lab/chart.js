@@ -22,6 +22,15 @@ function narrow(part, room) {
   }
 }
 
+// Near black on a dark page becomes the page's ink.
+function lighten(part, ink) {
+  for (const [key, inner] of Object.entries(part)) {
+    const hex = typeof inner === "string" && /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(inner);
+    if (inner === "black" || (hex && hex.slice(1).every((two) => parseInt(two, 16) < 64))) part[key] = ink;
+    else if (inner !== null && typeof inner === "object" && key !== "data" && key !== "datasets") lighten(inner, ink);
+  }
+}
+
 function look(room) {
   const css = getComputedStyle(document.documentElement);
   const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => css.getPropertyValue(name).trim());
@@ -45,6 +54,7 @@ async function drawChart(place, text, before) {
   const room = Math.floor(place.clientWidth), spec = JSON.parse(text);
   spec.background = "transparent";
   if (room < 700) narrow(spec, room);
+  if (dark.matches) lighten(spec, look(room).text.color);
   keepKnobs(spec, before);
   // `ast`: expressions are interpreted, so that a page needs no right to evaluate text.
   // Log level 1: errors, but not Vega's remarks on scales.

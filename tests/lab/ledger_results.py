@@ -198,5 +198,5 @@ def many():
 CHARTS = {
     "momentum": chart(slider=True),
     "hostile": chart(HOSTILE),
-    "identity": chart(),
+    "identity": chart() | {"mark": {"type": "bar", "color": "#101418"}},
 }

@@ -209,3 +209,14 @@ def test_dark_follows_the_reader(browser, path):
     light = browser.run(colour)
     browser.open(path, dark=True)
     assert browser.run(colour) != light
+
+
+def test_black_marks_can_be_seen_in_the_dark(browser, path):
+    fill = "document.querySelector('#identity .live .mark-rect path').getAttribute('fill')"
+    ink = "getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"
+    browser.open(path)
+    draw(browser, "identity")
+    assert browser.run(fill) == "#101418"
+    browser.open(path, dark=True)
+    draw(browser, "identity")
+    assert browser.run(fill) == browser.run(ink)
