@@ -101,8 +101,7 @@ def train(run, tables, steps):
     """The cost, every tenth step, as a share of the entropy of the labels."""
     rows, key = jax.random.split(jax.random.key(run["seed"]))
     x, y = instances.draw(tables, run["family"], rows, ROWS)
-    share = jnp.bincount(y, length=10) / ROWS
-    entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))
+    entropy = instances.entropy(y, 10)
 
     def cost(params):
         return losses.softmax_cross_entropy(network(params, x, run["relu"]), y).mean() / entropy

@@ -49,3 +49,9 @@ def draw(given: Tables, family: Scalar, key: Key, n: int) -> tuple[Array, Array]
     order = jnp.where(jnp.arange(len(y), dtype=m.dtype) < m, jax.random.uniform(key, y.shape), 2.0)
     rows = jnp.argsort(order)[:n]
     return x[rows].astype(jnp.result_type(float)), y[rows]
+
+
+def entropy(y: Array, classes: int) -> Array:
+    """−Σₖ pₖ log pₖ in nats, pₖ the share of label k: the least cost of a constant prediction."""
+    share = jnp.bincount(y, length=classes) / len(y)
+    return -jax.scipy.special.xlogy(share, share).sum()

@@ -1,7 +1,9 @@
 """Problems drawn from real tables."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxdl.lab import instances
 
@@ -21,3 +23,8 @@ def test_a_draw_has_different_rows_of_one_table():
     assert np.bincount(y).tolist() == np.bincount(given.y[1, :178]).tolist()
     again, _ = instances.draw(given, 1, jax.random.key(1), n=178)
     assert not np.array_equal(x, again)
+
+
+def test_entropy_by_hand():
+    # Shares ½, ¼, ¼ and 0: ½ log 2 + ½ log 4 = 1.5 log 2.
+    assert instances.entropy(jnp.array([0, 0, 1, 2]), 4) == pytest.approx(1.5 * np.log(2))
