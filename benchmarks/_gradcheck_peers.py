@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks._gradcheck_tables import titled
+
 
 def upcast(tree):
     """Floating arrays as float64, on the device; integers and keys as they are."""
@@ -157,13 +159,10 @@ def _summary(rows) -> dict:
 
 
 def show(result: dict, ours: dict, console) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title="Beside other checkers, float64, default settings", box=box.SIMPLE_HEAD)
-    table.title_justify = "left"
-    for heading in ("checker", "bugs found", "false alarms", "cause right", "not run", "median s"):
-        table.add_column(heading, justify="left" if heading == "checker" else "right")
+    """Ours beside theirs."""
+    numbers = ["bugs found", "false alarms", "cause right", "not run", "median s"]
+    title = "Beside other checkers, float64, default settings"
+    table = titled(title, ["checker", *numbers], right=numbers)
     found, alarms, cause = ours["found_float64"], ours["false_alarms"], ours["cause_right"]
     table.add_row(
         "jaxdl.gradcheck", f"{found['hits']}/{found['n']}", f"{alarms['hits']}/{alarms['n']}",

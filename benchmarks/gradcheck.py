@@ -4,6 +4,7 @@ Every gradient of a corpus goes through `gradcheck.check` twice, with float64 an
 arrays, and through the peers at their default settings. Misses are listed by name.
 
     python -m benchmarks gradcheck
+    python -m benchmarks gradcheck --quick
     python -m benchmarks.gradcheck --family mlp --limit 20 --no-peers
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 RESULTS = Path("results/benchmarks/gradcheck.json")
 SLOW_CHECK_CASES = 500  # parameters: "small" in the timing targets
+QUICK_CASES = 8
 
 
 def measure(case, dtype=None, budget_s: float = 5.0) -> dict:
@@ -168,89 +170,6 @@ def evaluate(cases: Sequence, budget_s: float, progress=lambda iterable: iterabl
     }
 
 
-# --- what people see
-
-
-def cell(r: dict) -> str:
-    return f"{r['hits']}/{r['n']}" if r["n"] else "–"
-
-
-def percent(r: dict) -> str:
-    if not r["n"]:
-        return "–"
-    return f"{100 * r['hits'] / r['n']:.1f} % [{100 * r['low']:.1f}, {100 * r['high']:.1f}]"
-
-
-COLUMNS = {
-    "found_float64": "bugs found\nfloat64",
-    "found_float32": "bugs found\nfloat32",
-    "false_alarms": "false\nalarms",
-    "inconclusive": "incon-\nclusive",
-    "cause_right": "cause\nright",
-    "cause_wrong": "cause\nwrong",
-}
-TARGETS = {
-    "found_float64": "≥ 99.5 %",
-    "found_float32": "≥ 98 %",
-    "false_alarms": "0",
-    "inconclusive": "≤ 2 %",
-    "cause_right": "≥ 95 %",
-    "cause_wrong": "≤ 1 %",
-}
-
-
-def show(result: dict, console, title: str, targets: dict = TARGETS) -> None:
-    """The table per family, the totals with intervals, and the misses by name."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("family")
-    for heading in (*COLUMNS.values(), "median\ns", "max\ns"):
-        table.add_column(heading, justify="right")
-    for name, row in result["families"].items():
-        times = f"{row['median_s']:.2f}", f"{row['max_s']:.2f}"
-        table.add_row(name, *(cell(row[key]) for key in COLUMNS), *times)
-    total = result["total"]
-    times = f"{total['median_s']:.2f}", f"{total['max_s']:.2f}"
-    table.add_section()
-    table.add_row("all", *(cell(total[key]) for key in COLUMNS), *times, style="bold")
-    console.print(table)
-
-    rates = Table(title="Rates, with 95 % Wilson intervals", box=box.SIMPLE_HEAD)
-    rates.title_justify = "left"
-    for heading in ("", "measured", "target"):
-        rates.add_column(heading)
-    for key, heading in COLUMNS.items():
-        label = heading.replace("-\n", "").replace("\n", " ")
-        rates.add_row(label, percent(total[key]), targets[key])
-    rates.add_row("invisible at the point: found or warned of", cell(total["hidden_found"]), "")
-    rates.add_row(
-        "median of small cases, diagnosis included", f"{total['small_median_s']:.2f} s", "≤ 1.5 s"
-    )
-    console.print(rates)
-    show_misses(result["misses"], console)
-
-
-def show_misses(found: Sequence[dict], console) -> None:
-    from rich import box
-    from rich.table import Table
-
-    if not found:
-        console.print("No misses.")
-        return
-    table = Table(title=f"Misses ({len(found)})", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("what", "precision", "case", "said", "truth"):
-        table.add_column(heading, overflow="fold", max_width=34)
-    rows: dict[tuple, list[str]] = {}
-    for miss in sorted(found, key=lambda m: (m["kind"], m["name"])):
-        said, truth = ", ".join(miss["said"]), ", ".join(miss["truth"]) or "correct"
-        rows.setdefault((miss["kind"], miss["name"], said, truth), []).append(miss["precision"])
-    for (kind, name, said, truth), precisions in rows.items():
-        table.add_row(kind, " ".join(precisions), name, said, truth)
-    console.print(table)
-
-
 def run(
     quick: bool = False,
     *,
@@ -265,7 +184,7 @@ def run(
     """Run the benchmark, print the tables, write the JSON.
 
     Args:
-        quick: 40 cases, no peers, no timing: shows that it runs.
+        quick: a few cases, each timing once: shows that it runs.
         family: only families whose name contains this; "" for all.
         limit: at most this many cases, evenly spread; 0 for all.
         no_peers: leave out jax, chex and torch.
@@ -280,8 +199,10 @@ def run(
     from rich.console import Console
     from rich.progress import track
 
+    from benchmarks import _gradcheck_tables as tables
+
     if quick:
-        limit, no_peers, no_timing = limit or 40, True, True
+        limit = limit or QUICK_CASES
     console = Console(width=max(Console().width, 110))
     cases = chosen(importlib.import_module(corpus).cases(), family, limit)
     wrong = sum(not case.correct for case in cases)
@@ -289,7 +210,7 @@ def run(
     result = evaluate(
         cases, budget_s, lambda xs: track(xs, "checking", console=console, transient=True)
     )
-    show(result, console, title)
+    tables.show(result, console, title)
     if not no_peers:
         from benchmarks import _gradcheck_peers as peers
 
@@ -300,7 +221,7 @@ def run(
     if not no_timing:
         from benchmarks import _gradcheck_timing as timing
 
-        result["timing"] = timing.measure()
+        result["timing"] = timing.measure(quick)
         timing.show(result["timing"], console)
     result["machine"] = {"cores": os.cpu_count(), "load": os.getloadavg()}
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -311,7 +232,7 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="40 cases, no peers, no timing")
+    parser.add_argument("--quick", action="store_true", help="a few cases, each timing once")
     parser.add_argument("--family", default="", help="only families whose name contains this")
     parser.add_argument("--limit", type=int, default=0, help="at most so many cases")
     parser.add_argument("--no-peers", action="store_true", help="leave out jax, chex and torch")

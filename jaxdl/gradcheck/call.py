@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxdl import tree
 from jaxdl.types import PyTree
@@ -130,7 +131,7 @@ def _require_concrete(params: PyTree, args: tuple) -> None:
     for i, arg in enumerate(args):
         named += [(f"argument {i} after params", leaf) for leaf in jax.tree.leaves(arg)]
     for name, leaf in named:
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             raise TypeError(
                 f"Expected concrete arrays, but {name} is being traced ({leaf.aval}): call the "
                 "check outside of jax.jit, jax.grad and jax.vmap."

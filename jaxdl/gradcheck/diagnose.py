@@ -75,6 +75,9 @@ OTHERS = (
 MAX_BUGS = 8
 BRANCHES = 3
 
+LONE = 0.8
+"""Part of the budget that is saved where a single entry of a leaf is wrong."""
+
 
 def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
     """What is wrong with the gradient, one finding for every independent bug.
@@ -97,10 +100,16 @@ def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
     wrong = all_wrong(cases)
     if not wrong:
         return broken
-    matches, left = explain(cases, wrong, deadline, MAX_BUGS)
+    matches, left = explain(cases, wrong, deadline - spared(cases, wrong, budget_s), MAX_BUGS)
     findings = [_finding(m, cases, names) for m in matches]
     stopped = budget_s if time.thread_time() > deadline else None
     return (*broken, *merged(findings), *leftover(cases, left, names, stopped))
+
+
+def spared(cases: list[Case], wrong: int, budget_s: float) -> float:
+    """Seconds not to be spent where one entry of each leaf is wrong: that is an answer already."""
+    lone = all((lone_place(cases, i) or "").startswith("entry") for i in bits(wrong))
+    return LONE * budget_s if lone else 0.0
 
 
 def _finite(gradient) -> bool:

@@ -76,12 +76,17 @@ def numpy_style(grad: Callable) -> Callable:
 
 
 def fresh(function: Callable, name: str, **fixed) -> Callable:
-    """A function object of its own, so that no case profits from another's compilation."""
+    """A function object of its own, so that no case profits from another's compilation.
+
+    The oracle may share compilations: `__wrapped__` is the function without the wrapping.
+    """
 
     def call(params, *args):
         return function(params, *args, **fixed)
 
     call.__name__ = call.__qualname__ = name
+    if not fixed:
+        call.__wrapped__ = function
     return call
 
 
