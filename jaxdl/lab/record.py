@@ -136,14 +136,15 @@ def write(result: dict[str, Any], chart: dict[str, Any], folder: pathlib.Path) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = file_name(result)
-    _write_whole(folder / f"{name}.chart.json", json.dumps(chart, separators=(",", ":")))
+    write_whole(folder / f"{name}.chart.json", json.dumps(chart, separators=(",", ":")))
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
-    return _write_whole(folder / f"{name}.json", text)
+    return write_whole(folder / f"{name}.json", text)
 
 
-def _write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
+def write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
+    """Write a text file, or, if that is interrupted, leave what was there."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n")
+    partial.write_text(text + "\n", encoding="utf-8", newline="\n")
     os.replace(partial, path)
     return path
 

@@ -433,6 +433,8 @@ def test_pictures_are_kept_by_what_they_show(tmp_path, monkeypatch):
     monkeypatch.setattr(charts, "_picture", lambda chart: "data:again")
     assert charts.still(made.chart(), tmp_path) == first
     assert charts.still(made.chart("other"), tmp_path) == "data:again"
+    charts.forget(tmp_path, [made.chart("other")])
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["data:again\n"]
 
 
 def test_a_chart_cannot_end_its_script_element():

@@ -90,6 +90,8 @@ def test_filters_filter_and_are_kept_in_the_address(browser, path):
     click(browser, '[data-filter="verdict"][data-value="depends"]')
     click(browser, '[data-filter="week"][data-value="c2w2"]')
     assert browser.run(SHOWN) == browser.run(ROWS) == ["claim-9"]
+    lists = "[...document.querySelectorAll('.list')].map(list => list.hidden)"
+    assert browser.run(lists) == [False, True]  # of shares, of other numbers
     fragment = browser.run("location.hash")
     assert fragment == "#verdict=depends&week=c2w2"
     assert (

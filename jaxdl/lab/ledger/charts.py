@@ -8,6 +8,8 @@ import re
 import urllib.parse
 from typing import Any
 
+from jaxdl.lab import record
+
 LARGE = 150_000
 """Bytes above which a picture may be cheaper as dots than as lines."""
 
@@ -30,12 +32,23 @@ def still(chart: dict[str, Any], cache: pathlib.Path) -> str:
         chart: a Vega-Lite specification.
         cache: a folder in which pictures are kept by the hash of what they show.
     """
-    text = json.dumps(chart, sort_keys=True)
-    path = cache / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.txt"
+    path = cache / f"{_key(chart)}.txt"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        path.write_text(_picture(chart), encoding="utf-8")
-    return path.read_text(encoding="utf-8")
+        record.write_whole(path, _picture(chart))
+    return path.read_text(encoding="utf-8").rstrip("\n")
+
+
+def forget(cache: pathlib.Path, shown: list[dict[str, Any]]) -> None:
+    """Delete the pictures of charts that are no longer shown."""
+    used = {_key(chart) for chart in shown}
+    for path in cache.glob("*.txt"):
+        if path.stem not in used:
+            path.unlink(missing_ok=True)
+
+
+def _key(chart: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(chart, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def lean(svg: str) -> str:

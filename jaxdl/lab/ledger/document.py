@@ -5,11 +5,10 @@ import collections
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from typing import Any
 
-from jaxdl.lab import page
+from jaxdl.lab import page, record
 from jaxdl.lab.claim import VERDICTS
 from jaxdl.lab.ledger import card as cards
 from jaxdl.lab.ledger import charts, curves, effects, pages, parts, together, words
@@ -41,12 +40,10 @@ def write(results: pathlib.Path, evidence: pathlib.Path | None = None) -> pathli
     """
     results.mkdir(parents=True, exist_ok=True)
     found, unreadable = findings.read(results, evidence)
-    path = results / "ledger.html"
-    partial = path.with_name(path.name + ".partial")
-    text = render(found, unreadable, results / ".stills")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
-    return path
+    pictures = results / ".stills"
+    text = render(found, unreadable, pictures)
+    charts.forget(pictures, [entry.chart for entry in found if entry.chart is not None])
+    return record.write_whole(results / "ledger.html", text)
 
 
 def render(

@@ -47,6 +47,7 @@ function applyFilters() {
     list.hidden = empty;
     list.previousElementSibling.hidden = empty;
   }
+  for (const list of all(".list")) list.hidden = all(".row", list).every((row) => row.hidden);
   for (const note of all(".nothing")) note.hidden = shown > 0;
   one("#shown").textContent = `${shown} of ${cards.length} claims`;
   one("#clear").hidden = !hashOf();
