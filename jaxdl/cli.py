@@ -1,4 +1,4 @@
-"""`jaxdl train | predict | gradcheck`: dispatches on the first word."""
+"""`jaxdl train | recipe | predict | gradcheck`: dispatches on the first word."""
 
 import importlib
 import os
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a network on a built-in data set or a table of your own",
+    "recipe": "find a good model for a table of your own: fit, diagnose, remedy, repeat",
     "predict": "use a trained network: one prediction a row",
     "gradcheck": "check a hand-derived gradient, and say what is wrong with it",
 }
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script: `main`, with compiled programs kept from one run to the next."""
-    if sys.argv[1:2] in (["train"], ["predict"]):
+    if sys.argv[1:2] in (["train"], ["recipe"], ["predict"]):
         importlib.import_module("jaxdl.devices").keep_compiled_programs()
     sys.exit(main())
 
@@ -51,6 +52,14 @@ def _train(arguments):
     from jaxdl.run import config, training
 
     return training.command(_parse(config.Train, "train", arguments))
+
+
+def _recipe(arguments):
+    from jaxdl.run import recipe
+
+    if arguments and not arguments[0].startswith("-"):  # jaxdl recipe data.csv --target y
+        arguments = ["--data", *arguments]
+    return recipe.command(_parse(recipe.Recipe, "recipe", arguments))
 
 
 def _predict(arguments):
@@ -69,7 +78,7 @@ def _gradcheck(arguments):
     return importlib.import_module("jaxdl.gradcheck.command").command(arguments)
 
 
-_COMMANDS = {"train": _train, "predict": _predict, "gradcheck": _gradcheck}
+_COMMANDS = {"train": _train, "recipe": _recipe, "predict": _predict, "gradcheck": _gradcheck}
 
 
 def _parse(kind, word, arguments):

@@ -37,6 +37,20 @@ ALLOWED = {
         *("activations", "data", "errors", "layers", "losses", "metrics", "models", "optim"),
         *("population", "stats", "train", "tree", "types"),
     },
+    "recipe": {
+        "data",
+        "diagnose",
+        "errors",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "optim",
+        "population",
+        "stats",
+        "train",
+        "types",
+    },
 }
 TOP = {"cli", "run", "lab"}
 """Rooms that put the others together and may import all of them."""

@@ -122,6 +122,19 @@ def write(config: Train, facts: dict[str, Any], path: pathlib.Path) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+def read_facts(path: pathlib.Path) -> dict[str, Any]:
+    """What `jaxdl predict` needs to know of a run, whichever command made it.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {"activation": content["options"].get("activation", "relu"), **content["facts"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged and cannot be used: {error}.") from None
+
+
 def read(path: pathlib.Path) -> tuple[Train, dict[str, Any]]:
     """Options and facts of a run.
 

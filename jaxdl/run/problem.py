@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import activations, data, errors, layers, losses, metrics, models
+from jaxdl.data import table
 from jaxdl.data.dataset import is_classes
 from jaxdl.run.config import Train
 
@@ -16,7 +17,8 @@ DEFAULT_HIDDEN = (64, 32)
 class Problem(NamedTuple):
     """Everything that the data and the options decide before the first step.
 
-    `scaler` and `target_scaler` are (shift, scale); the latter is None for classes. `parts` maps
+    `encoder` is None for a table of numbers without gaps. `scaler` and `target_scaler` are (shift,
+    scale); the latter is None for classes. `parts` maps
     "train", "dev" and "test" to scaled pairs (x, y); a part without examples is missing.
     """
 
@@ -25,6 +27,7 @@ class Problem(NamedTuple):
     model: layers.Layer
     loss: str
     score: str
+    encoder: table.Encoder | None
     scaler: Any
     target_scaler: Any
     parts: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -45,9 +48,14 @@ def build(dataset: data.Dataset, config: Train) -> Problem:
     if "train" not in raw:
         raise ValueError(f"--split {config.split} leaves nothing to train on.")
     outputs = len(dataset.target_names) if kind == "classes" else 1
-    sizes = _sizes(config.layers, dataset.x.shape[1], outputs)
+    encoder, raw = _encoded(raw, dataset.feature_names)
+    sizes = _sizes(config.layers, raw["train"].x.shape[1], outputs)
     loss = _loss(kind, sizes)
-    scaler = data.standardize.fit(raw["train"].x, dataset.feature_names)
+    scaler = (
+        data.standardize.fit(raw["train"].x, dataset.feature_names)
+        if encoder is None
+        else table.scaler(encoder, raw["train"].x)
+    )
     y_train = data.column(raw["train"].y)
     target_scaler = data.standardize.fit(y_train) if kind == "numbers" else None
     parts = {}
@@ -57,7 +65,7 @@ def build(dataset: data.Dataset, config: Train) -> Problem:
     model = models.mlp(sizes, config.activation, keep_prob=config.keep_prob)
     score = "accuracy" if kind == "classes" else "r2"
     return Problem(
-        kind, sizes, model, loss, score, scaler, target_scaler, parts, split.indices,
+        kind, sizes, model, loss, score, encoder, scaler, target_scaler, parts, split.indices,
         _baseline(kind, raw),
     )  # fmt: skip
 
@@ -85,6 +93,14 @@ def answers(outputs: np.ndarray, loss: str, classes: list[str], target_scaler: A
         return [str(np.float32(v)) for v in values[:, 0]]
     hard = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     return [classes[i] for i in hard]
+
+
+def _encoded(raw, names):
+    """Text, dates and gaps as numbers, by what the training part holds; plain numbers stay."""
+    if all(table.is_plain(part.x) for part in raw.values()):
+        return None, raw
+    encoder = table.fit(raw["train"].x, names)
+    return encoder, {k: part._replace(x=table.apply(encoder, part.x)) for k, part in raw.items()}
 
 
 def _sizes(given, n_in, n_out):

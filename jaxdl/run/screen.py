@@ -24,10 +24,10 @@ def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resum
     table.add_column()
     m, n = len(dataset.y), task.sizes[0]
     what = f"{len(dataset.target_names)} classes" if task.kind == "classes" else "one number"
-    table.add_row("data", f"{dataset.name}: {m:,} examples, {n} features, {what}")
-    constant = int((np.ptp(dataset.x, axis=0) == 0).sum())
-    if constant:
-        table.add_row("", f"[yellow]{constant} of the features never vary and teach nothing[/]")
+    columns = f"{dataset.x.shape[1]} columns as " if task.encoder else ""
+    table.add_row("data", f"{dataset.name}: {m:,} examples, {columns}{n} features, {what}")
+    for note in _notes(dataset, task):
+        table.add_row("", f"[yellow]{note}[/]")
     sizes = "  ".join(f"{name} {len(y):,}" for name, (_, y) in task.parts.items())
     table.add_row("split", f"{sizes}  [dim](seed {options.seed})[/]")
     weights = sum(a * b + b for a, b in zip(task.sizes, task.sizes[1:], strict=False))
@@ -101,6 +101,20 @@ def _summary(ended, epoch):
     if epoch + 1 < epochs:
         text += f"; kept and shown: epoch {epoch + 1}, the best on the dev part"
     return f"[dim]{text}.[/]"
+
+
+def _notes(dataset, task):
+    if task.encoder is not None:
+        return [escape(column.note) for column in task.encoder if column.note]
+    constant = int((np.ptp(dataset.x, axis=0) == 0).sum())
+    return [f"{constant} of the features never vary and teach nothing"] * bool(constant)
+
+
+def escape(text: str) -> str:
+    """Text of the user's as rich prints it literally."""
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def _optimizer(options):

@@ -1,7 +1,8 @@
-"""A user's own table: read, or refused with the row and the column named.
+"""A user's own table: read as cells, or refused with the row and the column named.
 
-Nothing is guessed away: an empty cell, a word among numbers or a name that occurs twice is said,
-because silently dropping it would change what is learned. Rows count from 1 after the header.
+Text, dates and empty cells are for `data.table`, which is fitted on the training part. What no
+encoding can mend is refused: numbers too large, targets that are missing, a name that occurs
+twice. Rows count from 1 after the header.
 """
 
 import csv
@@ -12,13 +13,9 @@ from typing import Any
 import numpy as np
 
 from jaxdl import data, errors
-from jaxdl.data import Dataset
+from jaxdl.data import Dataset, table, targets
 
 SUFFIXES = (".csv", ".parquet", ".npz")
-LARGEST = 1e30
-"""Larger numbers leave no room to compute with in float32, whose own largest is 3.4e38."""
-
-MOST_CLASSES = 50
 
 
 def is_file(name: str) -> bool:
@@ -36,6 +33,8 @@ def load(
 ) -> Dataset:
     """The built-in data set, or the table in a file, as a Dataset.
 
+    Its `x` is float64 if the columns are numbers without gaps, else an object array of cells.
+
     Args:
         name: of a built-in data set, or a path that ends in .csv, .parquet or .npz.
         target: the column to predict; in an .npz the name of its array, "y" by default, beside
@@ -51,16 +50,22 @@ def load(
     if not is_file(name):
         return data.load(name)
     path = existing(name)
-    if path.suffix.lower() == ".npz":
-        x, y, names = _from_npz(path, target or "y")
-    else:
-        frame = read(path)
-        y = frame.pop(_known(target, list(frame), path)).to_numpy()
-        frame = frame.drop(columns=[_known(name, list(frame), path) for name in drop])
-        x, names = numbers(frame, path), tuple(frame)
-    y, classes = _targets(y, task, target or "y", path)
-    x = np.ascontiguousarray(x)
-    return Dataset(x, y, path.stem, tuple(names), classes)
+    if path.suffix.lower() != ".npz":
+        return from_frame(read(path), path, target, task, drop)
+    x, y, names = _from_npz(path, target or "y")
+    y, classes = targets.targets(y, task, target or "y", f"{path}: ")
+    return Dataset(np.ascontiguousarray(x), y, path.stem, names, classes)
+
+
+def from_frame(
+    frame: Any, path: pathlib.Path, target: str | None, task: str, drop: tuple[str, ...]
+) -> Dataset:
+    """A table that was read, as `load` gives it."""
+    y = frame.pop(known(target, list(frame), path)).to_numpy()
+    frame = frame.drop(columns=[known(name, list(frame), path) for name in drop])
+    x = np.ascontiguousarray(cells(frame, path))
+    y, classes = targets.targets(y, task, target or "y", f"{path}: ")
+    return Dataset(x, y, path.stem, tuple(frame), classes)
 
 
 def existing(name: str) -> pathlib.Path:
@@ -101,40 +106,28 @@ def read(path: pathlib.Path) -> Any:
     return frame.rename(columns=str)
 
 
-def numbers(frame: Any, path: pathlib.Path) -> np.ndarray:
-    """The columns as floats, (m, n) float64.
+def cells(frame: Any, path: pathlib.Path) -> np.ndarray:
+    """The columns as they are: (m, n) float64 if all are numbers without gaps, else objects.
 
     Raises:
-        ValueError: naming row and column of an empty cell, a word or a number that is too large.
+        ValueError: naming row and column of a number that is too large.
     """
     import pandas as pd
 
     if frame.shape[1] == 0:
         raise ValueError(f"{path} has no column besides the target: nothing to predict it from.")
-    columns = []
+    plain = True
     for name, column in frame.items():
-        missing = column.isna().to_numpy()
-        if missing.any():
-            raise ValueError(
-                f"{path}: {_place(missing, name)} is empty ({int(missing.sum())} of {len(column)} "
-                "cells of this column): fill it in, or leave out the row or the column."
-            )
         values = np.asarray(pd.to_numeric(column, errors="coerce"), float)
-        words = np.isnan(values)
-        if words.any():
-            raise ValueError(
-                f"{path}: {_place(words, name)} holds {column.iloc[int(words.argmax())]!r}, which "
-                "is no number: encode the column as numbers (one column per category), or leave "
-                "it out with --drop."
-            )
-        large = np.abs(values) > LARGEST
+        large = np.abs(values) > table.LARGEST
         if large.any():
             raise ValueError(
                 f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too "
-                f"large to compute with (at most {LARGEST:g}): rescale it or correct the cell."
+                f"large to compute with (at most {table.LARGEST:g}): rescale it or correct the "
+                "cell."
             )
-        columns.append(values)
-    return np.stack(columns, axis=1)
+        plain &= pd.api.types.is_numeric_dtype(column) and not np.isnan(values).any()
+    return frame.to_numpy(float) if plain else frame.to_numpy(object)
 
 
 def columns(path: pathlib.Path, names: tuple[str, ...]) -> np.ndarray:
@@ -144,8 +137,8 @@ def columns(path: pathlib.Path, names: tuple[str, ...]) -> np.ndarray:
         return _finite(x, path)
     frame = read(path)
     for name in names:
-        _known(name, list(frame), path)
-    return numbers(frame[list(names)], path)
+        known(name, list(frame), path)
+    return cells(frame[list(names)], path)
 
 
 def _from_npz(path, target):
@@ -185,42 +178,6 @@ def _finite(x, path):
     return x.astype(float) if x.dtype.kind != "f" else x
 
 
-def _targets(y, task, name, path):
-    """(targets, class names): int64 classes, or float32 numbers and no names."""
-    import pandas as pd
-
-    missing = pd.isna(y)
-    if missing.any():
-        raise ValueError(f"{path}: {_place(missing, name)}, the target, is empty: leave it out.")
-    text = y.dtype.kind not in "fiub"
-    whole = not text and bool(np.all(np.mod(y.astype(float), 1) == 0))
-    kinds = np.unique(y.astype(str) if text else y)
-    few = len(kinds) <= MOST_CLASSES and len(kinds) <= max(2, len(y) // 2)
-    if task == "regression" or (task == "auto" and not text and not (whole and few)):
-        if text:
-            raise ValueError(f"{path}: {name!r} holds text such as {y[0]!r}: no regression.")
-        large = np.abs(y.astype(float)) > LARGEST
-        if not np.isfinite(y.astype(float)).all() or large.any():
-            raise ValueError(f"{path}: {_place(large, name)}, the target, is too large.")
-        return y.astype(np.float32), ()
-    if len(kinds) == 1:
-        raise ValueError(
-            f"{path}: the target {name!r} is {_plain(kinds[0])!r} in every row: one class "
-            "has nothing to be told apart from."
-        )
-    if len(kinds) > max(2, len(y) // 2):
-        raise ValueError(
-            f"{path}: the target {name!r} has {len(kinds)} classes in {len(y)} rows: too many to "
-            "learn from. Is it an identifier? For numbers, --task regression."
-        )
-    return np.searchsorted(kinds, y.astype(str) if text else y), tuple(map(_plain, kinds))
-
-
-def _plain(value):
-    """A class as a person writes it: 3.0 of a float column is 3."""
-    return str(int(value)) if np.asarray(value).dtype.kind in "fiu" else str(value)
-
-
 def _check_header(path):
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
@@ -238,7 +195,12 @@ def _check_header(path):
             )
 
 
-def _known(name, names, path):
+def known(name: str | None, names: list[str], path: pathlib.Path) -> str:
+    """The name, if the table has such a column.
+
+    Raises:
+        ValueError: with the nearest name, or with all of them if none is given.
+    """
     if name is None:
         raise ValueError(
             f"Which column of {path} is to be predicted? Name it with --target: {', '.join(names)}."

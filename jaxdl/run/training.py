@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import devices, train
+from jaxdl.data import table
 from jaxdl.lab import page
 from jaxdl.run import chart, config, folder, problem, screen, tables
 
@@ -109,6 +110,8 @@ def _open(out, options, dataset, task, resuming):
         "features": dataset.feature_names,
         "classes": dataset.target_names,
     }
+    if task.encoder is not None:
+        facts["columns"] = table.to_json(task.encoder)
     config.write(options, facts, out / folder.CONFIG)
 
 

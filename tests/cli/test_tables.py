@@ -1,4 +1,4 @@
-"""Tables of the user's own: each difficulty works, or is refused with row and column named."""
+"""Tables of the user's own: each difficulty is read, or is refused with row and column named."""
 
 import pathlib
 import pickle
@@ -28,6 +28,8 @@ WORKS = {
     "booleans": ("a,c\n" + "1,True\n2,False\n" * 5, "c", 10, ("False", "True")),
     "regression": ("a,c\n1,0.5\n2,1.5\n3,2.5\n", "c", 3, ()),
     "many whole numbers": ("a,c\n" + "".join(f"{i},{i}\n" for i in range(99)), "c", 99, ()),
+    "empty cell": ("a,b,c\n1,2,u\n3,,v\n", "c", 2, ("u", "v")),
+    "text": ("a,b,c\n1,2,u\n3,Paris,v\n", "c", 2, ("u", "v")),
     "quoted names": ('"a ""x"", y",c\n1,u\n2,v\n', "c", 2, ("u", "v")),
 }  # fmt: skip
 
@@ -38,16 +40,12 @@ def test_works(case, tmp_path):
     dataset = tables.load(write(tmp_path, text), target)
     assert len(dataset.x) == len(dataset.y) == m
     assert dataset.target_names == classes
-    assert np.isfinite(dataset.x).all()
+    assert dataset.x.dtype == (object if case in ("empty cell", "text") else float)
     if classes:
         assert set(dataset.y) == set(range(len(classes)))
 
 
 REFUSED = {
-    "empty cell": ("a,b,c\n1,2,u\n3,,v\n", "c", "row 2, column 'b' is empty (1 of 2"),
-    "NaN": ("a,c\n1,u\nnan,v\n", "c", "row 2, column 'a' is empty"),
-    "text": ("a,b,c\n1,2,u\n3,Paris,v\n", "c", "row 2, column 'b' holds 'Paris'"),
-    "text column": ("a,b,c\n1,p,u\n3,q,v\n", "c", "row 1, column 'b' holds 'p'"),
     "1e308": ("a,b,c\n1,2,u\n3,1e308,v\n", "c", "row 2, column 'b' holds 1e+308"),
     "infinity": ("a,b,c\n1,2,u\n3,-inf,v\n", "c", "row 2, column 'b' holds -inf"),
     "empty target": ("a,c\n1,u\n2,\n", "c", "row 2, column 'c', the target, is empty"),
