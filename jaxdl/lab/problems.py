@@ -60,21 +60,29 @@ def quadratics(dim: int = 20, steps: int = 400, **draws: Draw) -> Family:
 
     The eigenvalues of H run from 1/kappa to 1, evenly in the logarithm, along axes that are
     rotated at random; every gradient carries normal noise whose norm is `noise` times that of the
-    first gradient. Ingredient of a trial: `optimizer`.
+    first gradient. Ingredient of a trial: `optimizer`, which may be a function of the steps in an
+    epoch (there are ten here).
 
     Args:
         dim: of θ.
         steps: of every run.
-        draws: of `kappa` (default log-uniform, 1 to 10⁴), `noise` (default 0, 0.1 or 1) and
-            `rotated` (0 or 1, default 1).
+        draws: of `kappa` (default log-uniform, 1 to 10⁴), `noise` (default 0, 0.1 or 1),
+            `rotated` (0 or 1, default 1) and `budget` (share of the steps that are taken; default
+            1). Curves then have their values at that share of the checkpoints.
     """
     at = checkpoints(steps)
-    known = {"kappa": log_uniform(1, 1e4), "noise": choice(0.0, 0.1, 1.0), "rotated": choice(1.0)}
+    known = {
+        "kappa": log_uniform(1, 1e4),
+        "noise": choice(0.0, 0.1, 1.0),
+        "rotated": choice(1.0),
+        "budget": choice(1.0),
+    }
     return Family("quadratic", _drawn(known, draws), functools.partial(_descend_bowl, dim, at), at)
 
 
 def _descend_bowl(dim, at, problem, keys, data, *, optimizer):
     del data
+    optimizer = _made(optimizer, 10)
     basis_key, start_key = jax.random.split(keys.problem)
     basis = jnp.where(problem["rotated"] > 0, _rotation(basis_key, dim), jnp.eye(dim))
     curvature = problem["kappa"] ** -jnp.linspace(0.0, 1.0, dim)
@@ -91,7 +99,12 @@ def _descend_bowl(dim, at, problem, keys, data, *, optimizer):
         updates, state = optimizer.update(gradient, state, theta)
         return theta + updates, state
 
-    return record(at, step, (theta, optimizer.init(theta)), lambda c: {"cost": cost(c[0])})
+    ends = jnp.ceil(jnp.asarray(at, jnp.float32) * problem["budget"])
+    return record(ends, step, (theta, optimizer.init(theta)), lambda c: {"cost": cost(c[0])})
+
+
+def _made(optimizer: Any, steps_per_epoch: Any) -> Any:
+    return optimizer(steps_per_epoch) if callable(optimizer) else optimizer
 
 
 def _rotation(key: Key, dim: int) -> Array:
@@ -133,14 +146,16 @@ def networks(
     epochs: int = 30,
     examples: int = 256,
     most_batch: int = 64,
+    train_share: float = 0.5,
     **draws: Draw,
 ) -> Family:
-    """A small network that learns to classify; half of the examples are for training.
+    """A small network that learns to classify.
 
-    Ingredients of a trial: `optimizer` and, where an arm wants it otherwise, `hidden`,
-    `activation`, `init`, `keep_prob`, `l2`, `batch` (None is all examples), `prepare(x, dev_x)`,
-    `augment(key, x)`. Curves: `cost` and `train_error` on the training half without dropout and
-    penalty, `dev_cost` and `dev_error` on the other half.
+    Ingredients of a trial: `optimizer` (or a function of the steps in an epoch that makes one)
+    and, where an arm wants it otherwise, `hidden`, `activation`, `init`, `start(params)` (what
+    becomes of the first weights), `keep_prob`, `l2`, `batch` (None is all examples),
+    `prepare(x, dev_x)`, `augment(key, x)`. Curves: `cost` and `train_error` on the training part
+    without dropout and penalty, `dev_cost` and `dev_error` on the rest.
 
     Args:
         source: moons, circles, spirals or blobs (drawn anew for every problem), or the name of a
@@ -150,9 +165,12 @@ def networks(
         epochs: of every run.
         examples: drawn for a problem, at most those of the data set.
         most_batch: the largest batch that may be drawn.
+        train_share: of the examples.
         draws: of `batch` (default 16 or 64), `noise` (of generated data; default 0.1 to 0.5),
-            `flipped` (share of wrong training labels, default 0) and `spread` (every feature is
-            multiplied by 10^u, u uniform in ±spread; default 0).
+            `flipped` (share of wrong training labels, default 0), `spread` (every feature is
+            multiplied by 10^u, u uniform in ±spread; default 0) and `budget` (share of the epochs
+            that are run; default 1). Curves then have their values at that share of the
+            checkpoints.
     """
     at = checkpoints(epochs, 20)
     make, classes = errors.lookup("source", source, _GENERATED | _REAL)
@@ -162,8 +180,9 @@ def networks(
         "noise": uniform(0.1, 0.5),
         "flipped": choice(0.0),
         "spread": choice(0.0),
+        "budget": choice(1.0),
     }
-    task = _Task(make, classes, tuple(hidden), examples, most_batch)
+    task = _Task(make, classes, tuple(hidden), examples, most_batch, train_share)
     trial = functools.partial(_learn, task, at)
     return Family(source, _drawn(known, draws), trial, at, "epochs", table)
 
@@ -174,11 +193,12 @@ class _Task(NamedTuple):
     hidden: tuple[int, ...]
     examples: int
     most_batch: int
+    train_share: float
 
 
 def _learn(
     task, at, problem, keys, data, *, optimizer, hidden=None, activation="relu", init="he",
-    keep_prob=1.0, l2=0.0, batch="drawn", prepare=None, augment=None,
+    start=None, keep_prob=1.0, l2=0.0, batch="drawn", prepare=None, augment=None,
 ):  # fmt: skip
     x, labels, dev_x, dev_y = _examples(task, problem, keys.problem, data)
     if prepare is not None:
@@ -187,6 +207,7 @@ def _learn(
     size = {"drawn": problem["batch"], None: rows}.get(batch, batch)
     most = min(task.most_batch if batch == "drawn" else size, rows)
     size = jnp.asarray(size).astype(jnp.int32)
+    optimizer = _made(optimizer, rows / size.astype(jnp.float32))
     init_key, order_key, step_key = jax.random.split(keys.run, 3)
     sizes = (x.shape[1], *(task.hidden if hidden is None else hidden), task.classes)
     model = models.mlp(sizes, activation, init, keep_prob)
@@ -213,20 +234,21 @@ def _learn(
             "dev_error": _error(dev_outputs, dev_y),
         }
 
-    params = model.init(init_key)
-    steps = -(-jnp.asarray(at, jnp.int32) * rows // size)
+    params = model.init(init_key) if start is None else start(model.init(init_key))
+    epochs = jnp.asarray(at, jnp.float32) * problem["budget"]
+    steps = jnp.ceil(epochs * rows / size.astype(jnp.float32))
     return record(steps, step, (params, optimizer.init(params)), evaluate)
 
 
 def _examples(task, problem, key, data):
-    """Training half and other half of a problem's examples; wrong labels are in the first only."""
+    """Training part and the rest of a problem's examples; wrong labels are in the first only."""
     data_key, flip_key, spread_key = jax.random.split(key, 3)
     x, y = task.make(data_key, task.examples, problem["noise"], data)
     power = jax.random.uniform(spread_key, x.shape[1:], minval=-1.0)
     x = x * 10.0 ** (problem["spread"] * power[None])
-    half = x.shape[0] // 2
-    labels = _flip(flip_key, y[:half], problem["flipped"], task.classes)
-    return x[:half], labels, x[half:], y[half:]
+    rows = int(x.shape[0] * task.train_share)
+    labels = _flip(flip_key, y[:rows], problem["flipped"], task.classes)
+    return x[:rows], labels, x[rows:], y[rows:]
 
 
 def _cost(outputs, y):

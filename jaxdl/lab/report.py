@@ -147,11 +147,19 @@ def _figures(study, runs, effects):
         for e in effects
         if not e["primary"]
     }
+    decisive = study.protocols[0]
+    never = {
+        f"share of runs without a finite score, {arm}": round(
+            float(np.mean([np.isinf(r.scores[decisive][arm]).mean() for r in runs.values()])), 3
+        )
+        for arm in (study.better, study.than)
+    }
     edges = [r.edge.get(arm, 0.0) for r in runs.values() for arm in (study.better, study.than)]
     return {
         f"median difference, {study.unit}": _interval(primary["effect"]),
         "share of single runs": _interval(primary["run_poi"]),
         **families,
+        **(never if any(never.values()) else {}),
         "largest share of problems whose best setting is the first or last tried": max(edges),
     }
 

@@ -40,6 +40,19 @@ def last(curve: str) -> Score:
     return lambda curves, _: {arm: _finite(c[curve])[..., -1] for arm, c in curves.items()}
 
 
+def log_last(curve: str) -> Score:
+    """log₂ of the value at the last checkpoint, +inf where that is not finite.
+
+    A difference of 1 between two arms means a value half as large.
+    """
+
+    def score(curves: Curves, checkpoints: np.ndarray) -> dict[str, np.ndarray]:
+        with np.errstate(divide="ignore"):
+            return {arm: np.log2(v) for arm, v in last(curve)(curves, checkpoints).items()}
+
+    return score
+
+
 def best(curve: str) -> Score:
     """The least value at any checkpoint: what early stopping on that curve would give."""
     return lambda curves, _: {arm: _finite(c[curve]).min(axis=-1) for arm, c in curves.items()}

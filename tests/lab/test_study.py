@@ -157,6 +157,7 @@ def test_descent_on_a_quadratic_is_the_closed_form():
     bowl = problems.quadratics(dim=3, steps=4, kappa=problems.choice(4.0), noise=problems.choice(0))
     keys = study.Keys(jax.random.key(1), jax.random.key(2))
     problem = {"kappa": jnp.float32(4.0), "noise": jnp.float32(0.0), "rotated": jnp.float32(0.0)}
+    problem["budget"] = jnp.float32(1.0)
     cost = bowl.trial(problem, keys, (), optimizer=optim.sgd(0.5))["cost"]
     theta = jax.random.normal(jax.random.split(keys.problem)[1], (3,))
     eigenvalues = np.array([1.0, 0.5, 0.25])
@@ -232,3 +233,31 @@ def test_a_table_of_two_moderators():
     assert sum(s["n"] for s in cells) == 2 * found.n_problems
     assert [s["by"]["one"] for s in cells if "noise" in s["by"]] == ["4", "5", "6", "7"]
     assert len(report.chart(found, CLAIM.gamma).to_dict()["vconcat"]) == 3
+
+
+def test_a_budget_cuts_the_run_and_a_schedule_learns_the_length_of_an_epoch():
+    bowl, shorter = (problems.quadratics(dim=3, steps=steps) for steps in (40, 20))
+    keys = study.Keys(jax.random.key(1), jax.random.key(2))
+    numbers = {"kappa": 4.0, "noise": 0.0, "rotated": 0.0}
+
+    def cost(budget, optimizer, bowl=bowl):
+        problem = {n: jnp.float32(v) for n, v in (numbers | {"budget": budget}).items()}
+        return np.asarray(bowl.trial(problem, keys, (), optimizer=optimizer)["cost"])
+
+    whole, half = (cost(budget, optim.sgd(0.1)) for budget in (1.0, 0.5))
+    assert half[-1] == pytest.approx(cost(1.0, optim.sgd(0.1), shorter)[-1])
+    stop = cost(1.0, lambda epoch: optim.sgd(optim.piecewise_constant_schedule(0.1, {epoch: 0.0})))
+    np.testing.assert_allclose(stop[bowl.checkpoints >= 10], stop[-1])
+    assert stop[-1] > whole[-1]
+
+
+def test_a_matched_sigmoid_network_is_the_tanh_network():
+    from experiments.tanh_and_sigmoid import matched
+    from jaxdl import models
+
+    x = jax.random.normal(jax.random.key(1), (5, 4))
+    tanh, sigmoid = (models.mlp((4, 6, 3, 2), g, "glorot") for g in ("tanh", "sigmoid"))
+    params = tanh.init(jax.random.key(0))
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    wanted, found = tanh.forward(params, x)[0], sigmoid.forward(matched(params), x)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
