@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs import slopes
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
-from jaxdl.gradcheck.bugs.formulas import FORMULAS, OF_OUTPUT
+from jaxdl.gradcheck.bugs.formulas import FORMULAS, NOT_DERIVATIVES, OF_OUTPUT
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
@@ -69,7 +69,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
-        found[name] = variant(value, ("relu_mask_wrong", *wrong) if masks else wrong, text, 0.7)
+        first = ("unknown",) if name in NOT_DERIVATIVES else ("relu_mask_wrong",) * masks
+        found[name] = variant(value, (*first, *wrong), text, 0.7)
     at_output = region.evaluate(tape, a)[1]
     found["at output"] = variant(at_output, wrong, "f′ is evaluated at f's output, f′(a)", 0.4)
     for n in region.nodes:

@@ -62,3 +62,6 @@ OF_OUTPUT: dict[str, Callable] = {
     "a": lambda a: a,
 }
 """Derivatives written in terms of the output a = f(z)."""
+
+NOT_DERIVATIVES = ("z", "z²", "|z|")
+"""Of these formulas: values of z where a value of f belongs, so that f rather than f′ is wrong."""
