@@ -57,8 +57,6 @@ async function drawChart(place, text, before) {
   if (dark.matches) lighten(spec, look(room).text.color);
   keepKnobs(spec, before);
   // `ast`: expressions are interpreted, so that a page needs no right to evaluate text.
-  // Log level 1: errors, but not Vega's remarks on scales.
-  const options = { config: look(room), actions: false, renderer: "svg", ast: true,
-    logLevel: 1 };
+  const options = { config: look(room), actions: false, renderer: "svg", ast: true };
   return (await vegaEmbed(place, spec, options)).view;
 }
