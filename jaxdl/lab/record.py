@@ -51,10 +51,16 @@ def spec_sha256(module: ModuleType, config: Any) -> str:
 
 @functools.cache
 def code_sha256() -> str:
-    """Hash of the library's own source: a finding of other code is not of this one."""
+    """Hash of the library's own source: a finding of other code is not of this one.
+
+    What only shows findings is left out.
+    """
     root = pathlib.Path(__file__).parents[1]
+    shows = [root / "lab" / name for name in ("ledger", "screen.py", "vega.py")]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
+        if any(path == part or part in path.parents for part in shows):
+            continue
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

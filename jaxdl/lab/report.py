@@ -172,14 +172,13 @@ def _sentence(claim, study, decision, effects):
     share = decision.share
     how = PROTOCOL_WORDS[study.protocols[0]].format(than=study.than)
     text = (
-        f"{_capital(study.better)} beats {study.than} in {share.value:.0%} of problems "
-        f"[{share.low:.0%}, {share.high:.0%}], {how}; “{claim.quantifier}” asks for "
-        f"{claim.gamma:.0%}."
+        f"{_capital(study.better)} beats {study.than} in {shares.percent(share)} of problems, "
+        f"{how}; “{claim.quantifier}” asks for {100 * claim.gamma:.0f} %."
     )
     for effect in effects:
         if effect["better"] == study.better and not effect["primary"]:
             way = PROTOCOL_WORDS[effect["protocol"]].format(than=study.than)
-            text += f" With {way} it is {effect['problem_poi']['value']:.0%}."
+            text += f" With {way} it is {100 * effect['problem_poi']['value']:.0f} %."
     if decision.split is not None:
         high, low = decision.split
         text += f" It depends on the {next(iter(high['by']))}: {_of(high)} against {_of(low)}."
@@ -188,7 +187,8 @@ def _sentence(claim, study, decision, effects):
 
 def _of(stratum):
     level = next(iter(stratum["by"].values()))
-    return f"{stratum['value']:.0%} [{stratum['low']:.0%}, {stratum['high']:.0%}] for {level}"
+    estimate = stats.Estimate(*(stratum[name] for name in ("value", "low", "high")))
+    return f"{shares.percent(estimate)} for {level}"
 
 
 def _capital(text):

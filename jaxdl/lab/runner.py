@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from jaxdl import devices, errors
-from jaxdl.lab import ledger, page, record, screen
+from jaxdl.lab import ledger, record, screen, vega
 
 Size: TypeAlias = Literal["smoke", "default", "full"]
 
@@ -30,7 +30,7 @@ def config_of(module: ModuleType, size: Size) -> Any:
 
 
 def run_one(module: ModuleType, size: Size, folder: pathlib.Path) -> dict[str, Any]:
-    """Run, judge, write `<claim>.json` and `<claim>.html`; returns the result.
+    """Run, judge, write `<claim>.json` and `<claim>.chart.json`; returns the result.
 
     Args:
         module: an experiment (see CONTRIBUTING, "Add an experiment").
@@ -43,9 +43,8 @@ def run_one(module: ModuleType, size: Size, folder: pathlib.Path) -> dict[str, A
     judgement = module.judge(config, measured)
     seconds = time.perf_counter() - start
     result = record.build(module, config, size, measured, judgement, seconds)
-    chart = page.spec(module.chart(config, measured))
+    chart = vega.spec(module.chart(config, measured))
     record.write(result, chart, folder)
-    page.write(module, result, chart, folder)
     return result
 
 

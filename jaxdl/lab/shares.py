@@ -66,7 +66,8 @@ def decide(
         by_level(holds, moderators, level) + _by_protocol(protocols or {}, families, level)
         for level in (0.95, 1 - 0.05 / max(count, 1))
     )
-    pair = _either_side(strict)
+    places = _either_side(strict)
+    pair = None if places is None else (strata[places[0]], strata[places[1]])
     above, below = _chances(share.value * len(holds), len(holds), gamma)
     if share.low >= gamma and above <= 0.025:
         verdict = "supported"
@@ -149,15 +150,15 @@ def _row(by, holds, families, level):
     return {"by": by, "n": len(holds), **estimate._asdict()}
 
 
-def _either_side(strata: list[dict[str, Any]]) -> tuple[dict, dict] | None:
-    """The strata of one moderator that lie on either side of ½, farthest apart."""
+def _either_side(strata: list[dict[str, Any]]) -> tuple[int, int] | None:
+    """Places of the strata of one moderator that lie on either side of ½, farthest apart."""
     found = [
-        (high["value"] - low["value"], i, high, low)
+        (high["value"] - low["value"], i, j)
         for i, high in enumerate(strata)
-        for low in strata
+        for j, low in enumerate(strata)
         if set(high["by"]) == set(low["by"]) and high["low"] > 0.5 > low["high"]
     ]
-    return max(found)[2:] if found else None
+    return max(found)[1:] if found else None
 
 
 def percent(estimate: stats.Estimate) -> str:

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from jaxdl.lab import page
+from jaxdl.lab import vega
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -50,7 +50,7 @@ def write(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
         spec=json.dumps(spec(rows, score), separators=(",", ":")).replace("<", "\\u003c"),
-        bundle=page.bundle(),
+        bundle=vega.bundle(),
     )
     path.write_text(text, encoding="utf-8")
 

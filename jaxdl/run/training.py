@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxdl import devices, train
 from jaxdl.data import table
-from jaxdl.lab import page
+from jaxdl.lab import vega
 from jaxdl.run import chart, config, folder, problem, screen, tables
 
 ENDINGS = {
@@ -201,4 +201,4 @@ def _get_ready():
     """Loads what is needed at the end of a run; what goes wrong here is said there."""
     with contextlib.suppress(Exception):
         importlib.import_module("orbax.checkpoint")
-        page.bundle()
+        vega.bundle()

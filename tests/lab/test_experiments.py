@@ -2,8 +2,6 @@
 
 import dataclasses
 import importlib
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ def load(name):
 def test_smoke(name, tmp_path):
     result = runner.run_one(load(name), "smoke", tmp_path)
     assert "verdict" not in result
-    assert (tmp_path / f"{name}.smoke.html").stat().st_size < 3e6
+    assert (tmp_path / f"{name}.smoke.chart.json").stat().st_size < 3e6
     assert (tmp_path / f"{name}.smoke.json").stat().st_size < 3e6
 
 
@@ -104,25 +102,6 @@ def test_judges_can_also_refute():
     assert symmetry.judge(symmetry.Config(), found).verdict == "exact"
     found["zeros"]["spread"] = 1e-30
     assert symmetry.judge(symmetry.Config(), found).verdict == "contradicted"
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to open the page with")
-def test_a_page_draws_its_chart_without_a_network(tmp_path):
-    name = "symmetry"
-    runner.run_one(load(name), "smoke", tmp_path)
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    shown = subprocess.run(
-        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}",
-         "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=4000",
-         "--enable-logging=stderr", "--dump-dom", (tmp_path / f"{name}.smoke.html").as_uri()],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    body = shown.stdout[: shown.stdout.index("<script")]
-    assert body.count("<svg") == 1 and "mark-line" in body, body[-2000:]
-    assert "CONSOLE" not in shown.stderr, shown.stderr[-2000:]
 
 
 def test_smoke_configurations_are_smaller():

@@ -99,8 +99,8 @@ def test_swapping_the_arms_mirrors_the_estimate_exactly(runs):
 
 def test_a_judgement_says_what_was_found(runs):
     found = report.judge(CLAIM, coins(), runs)
-    assert "Low beats high in 100% of problems" in found.sentence
-    assert "“usually” asks for 75%" in found.sentence
+    assert "Low beats high in 100 % [" in found.sentence
+    assert "“usually” asks for 75 %" in found.sentence
     assert {tuple(s["by"]) for s in found.strata} == {("family",), ("size",), ("protocol",)}
     assert {a["role"] for a in found.arms} == {"better", "than"}
     assert found.n_problems == 24 and found.n_seeds == 2

@@ -8,7 +8,7 @@ import json
 import pathlib
 from typing import Any
 
-from jaxdl.lab import page, record
+from jaxdl.lab import record, vega
 from jaxdl.lab.claim import VERDICTS
 from jaxdl.lab.ledger import card as cards
 from jaxdl.lab.ledger import charts, curves, effects, pages, parts, together, words
@@ -50,7 +50,7 @@ def render(
     found: list[findings.Entry], unreadable: list[str], cache: pathlib.Path, most: int = MOST
 ) -> str:
     """The page as text; charts are left out, largest pictures first, where it would not fit."""
-    scripts = {"bundle": page.bundle(), "ledger": page.drawing() + _asset("ledger.js")}
+    scripts = {"bundle": vega.bundle(), "ledger": vega.drawing() + _asset("ledger.js")}
     drawings = {
         e.name: Drawing(embedded(e.chart), charts.still(e.chart, cache))
         for e in found
