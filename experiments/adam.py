@@ -204,9 +204,9 @@ def judge(config, measured):
         sentence=(
             f"Tuned Adam needs at most twice the steps of the best of three tuned others in "
             f"{share.value:.0%} of problems [{share.low:.0%}, {share.high:.0%}] (“usually” asks "
-            f"for 75%), in {weakest['value']:.0%} on {weakest['by']['family']}, the lowest; it is the "
-            f"fastest in {best:.0%}. Left at its default rate against tuned others it does so in "
-            f"{by['Adam at 0.001, others tuned']:.0%}; with all at their defaults, in "
+            f"for 75%), in {weakest['value']:.0%} on {weakest['by']['family']}, the lowest; it is "
+            f"the fastest in {best:.0%}. Left at its default rate against tuned others it does "
+            f"so in {by['Adam at 0.001, others tuned']:.0%}; with all at their defaults, in "
             f"{by['all at defaults']:.0%}. On Reddi's problem, whose optimum is −1, Adam ends at "
             f"{ends['Adam']:+.2f} and AMSGrad at {ends['AMSGrad']:+.2f}."
         ),
