@@ -161,18 +161,23 @@ def _varied(x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
     return first[np.argsort(turn, kind="stable")[:n]]
 
 
-def constant_cost(loss: Loss, y: Array, n_outputs: int) -> float:
+def constant_cost(loss: Loss, y: Any, n_outputs: int) -> float:
     """Mean loss of the best constant outputs: the log shares of the classes, or the mean target."""
-    y = jnp.asarray(y)
+    y = np.asarray(y)
     if y.ndim == 1:
-        best = jnp.log(jnp.maximum(jnp.bincount(y, length=n_outputs) / len(y), 1e-9))
+        best = np.log(np.maximum(np.bincount(y, minlength=n_outputs) / len(y), 1e-9))
     elif loss == losses.get("binary_cross_entropy"):
-        share = jnp.clip(y.mean(axis=0), 1e-7, 1 - 1e-7)
-        best = jnp.log(share / (1 - share))
+        share = np.clip(y.mean(axis=0), 1e-7, 1 - 1e-7)
+        best = np.log(share / (1 - share))
     else:
         best = y.mean(axis=0)
-    outputs = jnp.broadcast_to(best, (len(y), n_outputs))
-    return float(loss.value(outputs, y).mean())
+    return mean_loss(loss, best, y)
+
+
+def mean_loss(loss: Loss, outputs: np.ndarray, y: Any) -> float:
+    """Mean loss of the same outputs (k,) for every example."""
+    rows = np.broadcast_to(outputs.astype(np.float32), (len(y), len(outputs)))
+    return float(np.mean(jax.jit(loss.value)(rows, y)))
 
 
 class RateRange(NamedTuple):
@@ -256,6 +261,9 @@ def _read_range(rates: np.ndarray, costs: np.ndarray) -> tuple[float | None, flo
     diverges = rates[width - 1 + best + shoots[0]] if len(shoots) else None
     if diverges is None and end < len(costs):
         diverges = rates[end]
-    better = smooth[best] < 0.95 * smooth[0]
-    suggested = rates[width - 1 + best] / 10 if better else None
-    return (*(None if r is None else float(r) for r in (suggested, diverges)),)
+    suggested = rates[width - 1 + best] / 10 if smooth[best] < 0.95 * smooth[0] else None
+    return _number(suggested), _number(diverges)
+
+
+def _number(rate: Any) -> float | None:
+    return None if rate is None else float(rate)

@@ -82,16 +82,24 @@ def _blocks(model: Layer, structure: Any, shapes: tuple, shape: tuple[int, ...])
     """Recognised on random numbers: at real parameters, zero ones say, tanh and ReLU look alike."""
     rng = np.random.default_rng(0)
     leaves = [
-        jnp.asarray(rng.normal(size=s) / np.sqrt(s[0] if len(s) > 1 else 1.0), d) for s, d in shapes
+        (rng.normal(size=s) / np.sqrt(s[0] if len(s) > 1 else 1.0)).astype(d) for s, d in shapes
     ]
     params = jax.tree.unflatten(structure, leaves)
-    found = list(_walk(params, model, jnp.asarray(rng.normal(size=(32, *shape)), jnp.float32)))
-    return tuple(Block(path, _recognise(z, a)) for path, _, _, z, a in found)
+    paths = []
+
+    @jax.jit
+    def look(params: Params, x: Array) -> list[tuple[Array, Array]]:
+        seen = list(_walk(params, model, x))
+        paths[:] = [path for path, *_ in seen]
+        return [(z, a) for *_, z, a in seen]
+
+    pairs = jax.device_get(look(params, rng.normal(size=(32, *shape)).astype(np.float32)))
+    return tuple(Block(path, _recognise(*pair)) for path, pair in zip(paths, pairs, strict=True))
 
 
-def _recognise(z: Array, a: Array) -> str | None:
+def _recognise(z: np.ndarray, a: np.ndarray) -> str | None:
     for name, g in activations.ACTIVATIONS.items():
-        if np.allclose(a, g.value(z), rtol=1e-4, atol=1e-6):
+        if np.allclose(a, jax.jit(g.value)(z), rtol=1e-4, atol=1e-6):
             return name
     return None
 

@@ -291,7 +291,7 @@ def _gradient_ratio(run: Run, broken):
 
 def _since(bad: np.ndarray) -> int | None:
     """The first snapshot from which a layer is bad to the end; None if it is well at the end."""
-    rows = bad.any(axis=1) if bad.size else np.zeros(1, bool)
+    rows = np.atleast_1d(np.asarray(bad.any(axis=1) if bad.size else False))
     if not rows[-1]:
         return None
     return int(len(rows) - np.argmin(rows[::-1])) if not rows.all() else 0

@@ -75,7 +75,7 @@ def _forest(x: np.ndarray, y: np.ndarray, seed: int):
     forest.fit(x, y)
     votes = np.asarray(forest.oob_decision_function_)
     judged = np.isfinite(votes).all(axis=1)
-    return forest, *_verdict(votes[judged], forest.classes_, y[judged])
+    return forest, *_verdict(votes[judged], np.asarray(forest.classes_), y[judged])
 
 
 def _neighbours(z: np.ndarray, y: np.ndarray):

@@ -99,8 +99,7 @@ def observe(
         if not isinstance(model, Layer):
             raise TypeError("A plain function has no init: give params=, where to start.")
         params = model.init(start_key)
-    parts = [None if part is None else as_dataset(part) for part in (train, dev)]
-    examples, dev_set = parts[0], parts[1]
+    examples, dev_set = as_dataset(train), None if dev is None else as_dataset(dev)
     plan, arrays, params = prepare(
         _objective(model, pair, l2),
         params,
@@ -173,7 +172,7 @@ def _kind(y: Array, loss: str | Loss) -> str:
 def _ignorance(model: Any, loss: Loss, params: Params, arrays: loop.Data) -> tuple[float, float]:
     """The mean loss of outputs 0, and of the constant outputs that fit the targets best."""
     k = checks.n_outputs(model, params, arrays.x[:1])
-    blind = float(loss.value(jnp.zeros((len(arrays.y), k), arrays.x.dtype), arrays.y).mean())
+    blind = checks.mean_loss(loss, np.zeros(k), arrays.y)
     return blind, min(blind, checks.constant_cost(loss, arrays.y, k))
 
 
@@ -217,8 +216,8 @@ def example_errors(run: Run, part: Dataset) -> np.ndarray:
     """
     errors.within("part", part, isinstance(part, Dataset), "a Dataset, as run.train is")
     y = np.asarray(part.y)
-    out = losses.apply_function(run.model)(run.end, jnp.asarray(part.x, jnp.float32), None)
-    outputs = np.asarray(out, np.float64)
+    apply = jax.jit(losses.apply_function(run.model), static_argnums=2)
+    outputs = np.asarray(apply(run.end, jnp.asarray(part.x, jnp.float32), None), np.float64)
     if not np.isfinite(outputs).all():
         return np.full(len(y), np.nan)
     if run.kind == "numbers":

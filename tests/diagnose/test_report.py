@@ -1,12 +1,9 @@
 """Planted pathologies are named, healthy runs are left alone, and the report can be read."""
 
-import collections
-
-import numpy as np
 import pytest
 
-from jaxdl import data, diagnose, models, optim
-from tests.diagnose.planted import HEALTHY, PLANTS, SICK, parts, run
+from jaxdl import diagnose
+from tests.diagnose.planted import HEALTHY, PLANTS, SICK, run
 
 CASES = [
     (setting, plant)
@@ -27,3 +24,37 @@ def test_a_planted_pathology_is_the_first_finding(setting, plant):
 )
 def test_a_healthy_run_has_no_finding(setting):
     assert diagnose.report(run(setting, 7), show=False).findings == ()
+
+
+@pytest.fixture(scope="module")
+def killed():
+    """Weights × 100 on tanh: one cause with consequences."""
+    return diagnose.report(run(SICK[3], 1, "large_init"), show=False)
+
+
+def test_consequences_stand_under_their_cause(killed):
+    (cause,) = killed.findings
+    assert {"saturated_units", "initial_loss"} <= {f.name for f in cause.consequences}
+    assert "multiply the size" in cause.seen and "init=" in cause.advice
+    assert str(cause).startswith("large_init: ")
+
+
+def test_the_report_in_words_and_pictures(killed, tmp_path, capsys):
+    again = diagnose.report(killed.run, folder=tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    text = (tmp_path / "diagnosis.txt").read_text()
+    assert text == str(again) and "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    for part in ("Found: large init", "iris: 105 examples to train, 45 for dev", "✗ first loss"):
+        assert part in printed and part in " ".join(text.split())
+    assert "Repair what was found first" in printed
+    page = (tmp_path / "diagnosis.html").read_text()
+    assert "Found: large init" in page and "<script src" not in page
+    spec = diagnose.chart(again).to_dict()
+    titles = [p["encoding"]["y"]["title"] for p in spec["concat"][1:]]
+    assert titles[:3] == ["activations (rms)", "gradient ∂L/∂z (rms)", "step / weight (norms)"]
+
+
+def test_only_a_run_can_be_reported():
+    with pytest.raises(TypeError, match=r"report takes the Run that diagnose\.observe returns"):
+        diagnose.report({"cost": [1.0]})
