@@ -19,8 +19,9 @@ FIRST_LOSS = 5.0
 square of the outputs) is too sure of itself. He's weights give about 1.5 times ln K, 1.4 times
 ln 2, and 3 to 10 times half the variance."""
 
-BY_HEART = 0.1
-"""A batch is learnt by heart when its loss falls below a tenth of that of the best constant."""
+BY_HEART = 0.25
+"""A batch is learnt by heart when its loss falls below a quarter of that of the best constant. What
+is broken stays near 1; small ReLU networks on two inputs are slow, but get there."""
 
 
 class FirstLoss(NamedTuple):
@@ -82,14 +83,14 @@ def overfit_one_batch(
     y: Any,
     *,
     n: int = 8,
-    steps: int = 300,
+    steps: int = 1000,
     learning_rate: float = 0.01,
 ) -> ByHeart:
     """Can the model learn n examples by heart? If not, something is wrong with model or loss.
 
     Adam, without dropout or penalty, on one fixed batch: the examples are the first n that differ
     in x and that show more than one target where they can. Learnt means that the loss falls below
-    a tenth of that of the best constant answer to these examples.
+    a quarter of that of the best constant answer to these examples.
 
     Args:
         model: a Layer or a function (params, x, key). Without a hidden layer it can learn about

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdl.diagnose import charts
+from jaxdl.diagnose import charts, checks
 from jaxdl.diagnose.bias import BiasVariance
 from jaxdl.diagnose.evidence import Evidence, gather
 from jaxdl.diagnose.findings import Finding, findings
@@ -174,7 +174,7 @@ def _rows(run: Run, e: Evidence, names: set[str]):
             b.ok,
             f"{b.n} examples by heart",
             f"{b.losses[-1]:.2g}",
-            f"below {b.constant / 10:.2g}",
+            f"below {checks.BY_HEART * b.constant:.2g}",
         )
     s = e.scales
     fine = "unscaled_inputs" not in names

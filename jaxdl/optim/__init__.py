@@ -50,6 +50,7 @@ from jaxdl.optim.transforms import add_noise as add_noise
 from jaxdl.optim.transforms import centralize as centralize
 from jaxdl.optim.transforms import clip as clip
 from jaxdl.optim.transforms import clip_by_global_norm as clip_by_global_norm
+from jaxdl.optim.transforms import max_norm as max_norm
 from jaxdl.optim.transforms import proximal_l1 as proximal_l1
 from jaxdl.optim.transforms import scale as scale
 from jaxdl.optim.transforms import scale_by_learning_rate as scale_by_learning_rate

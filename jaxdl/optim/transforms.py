@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdl import errors
 from jaxdl.optim import checks, moments
 from jaxdl.optim.base import GradientTransformation, stateless, transformation
 from jaxdl.optim.masking import masked
@@ -266,3 +267,44 @@ def proximal_l1(learning_rate: Scalar | Schedule, strength: Scalar) -> GradientT
         return u, ScaleByScheduleState(moments.increment(state.count))
 
     return transformation("proximal_l1", ScaleByScheduleState, init, update, needs_params=True)
+
+
+def max_norm(limit: Scalar, output_axis: int = -1) -> GradientTransformation:
+    """Max-norm: last in a chain, it keeps each unit's incoming weights within a ball.
+
+        z = w + u,    w := z · min(1, c / ‖z‖)   for the weights z of each unit
+
+    Args:
+        limit: c > 0, the largest Euclidean norm.
+        output_axis: the axis that counts units; the norm runs over all others. Our weights are
+            (n_in, n_out), so it is the last one.
+
+    Leaves with fewer than two axes (biases) are left as they are; `masked` leaves out more.
+
+    Raises:
+        ValueError: if c is not above 0; from `update`, if the parameters are missing or a leaf
+            with several axes has no such axis.
+
+    Source: the notes do not have it; Srivastava et al. 2014, "Dropout", recommend it with dropout.
+    """
+    checks.hyperparams(limit=limit)
+    if errors.is_concrete(limit):
+        errors.within("limit", limit, bool(limit > 0), "above 0: at 0 every weight would be 0")
+
+    def one(u, w):
+        if jnp.ndim(u) < 2:
+            return u
+        if not -u.ndim <= output_axis < u.ndim:
+            raise ValueError(f"No axis {output_axis} in an update of shape {u.shape}.")
+        dtype, (u, w) = u.dtype, moments.working(u, jnp.asarray(w))
+        z = w + u
+        axes = tuple(axis for axis in range(z.ndim) if axis != output_axis % z.ndim)
+        size = jnp.linalg.norm(z, axis=axes, keepdims=True)
+        c = moments.like(limit, size)
+        # Not z times a factor less w where nothing is cut: that would change u by rounding.
+        cut = z * (c / jnp.maximum(size, c)).astype(z.dtype)
+        return jnp.where(size > c, cut - w, u).astype(dtype)
+
+    return stateless(
+        "max_norm", lambda updates, params: jax.tree.map(one, updates, params), needs_params=True
+    )

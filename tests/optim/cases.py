@@ -276,6 +276,7 @@ BY_HAND = {
     "apply_updates": "test_apply_updates_keeps_the_dtype_of_the_parameters",
     "average_params": "test_average_of_the_parameters",
     "averaged": "test_average_of_the_parameters",
+    "max_norm": "test_max_norm_is_a_projection",
     "proximal_l1": "test_proximal_l1_is_soft_thresholding",
     "set_hyperparams": "test_the_state_shows_the_hyperparameters",
     "with_hyperparams": "test_equals_constant_hyperparameters",

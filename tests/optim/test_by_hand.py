@@ -45,6 +45,28 @@ def test_proximal_l1_follows_a_schedule():
     np.testing.assert_allclose([first[0], second[0]], [0.0, -0.25])
 
 
+def test_max_norm_is_a_projection():
+    # z = w + u has columns (3, 4) and (0.3, 0.4): norms 5 and 0.5. With c = 1 the first becomes
+    # (0.6, 0.8), the second keeps its update to the last bit, and so does the bias.
+    w = {"w": jnp.array([[1.0, 0.1], [1.0, 0.1]]), "b": jnp.array([7.0, 7.0])}
+    u = {"w": jnp.array([[2.0, 0.2], [3.0, 0.3]]), "b": jnp.array([1.0, 1.0])}
+    project = optim.max_norm(1.0)
+    updates, state = project.update(u, project.init(w), w)
+    moved = optim.apply_updates(w, updates)
+    np.testing.assert_allclose(moved["w"], [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
+    np.testing.assert_array_equal(updates["w"][:, 1], u["w"][:, 1])
+    np.testing.assert_array_equal(updates["b"], u["b"])
+    still, _ = project.update(jax.tree.map(jnp.zeros_like, u), state, moved)
+    np.testing.assert_allclose(still["w"], 0, atol=1e-7)  # projecting twice is projecting once
+    rows, _ = optim.max_norm(1.0, output_axis=0).update(u, state, w)
+    norms = jnp.linalg.norm(w["w"] + rows["w"], axis=1)
+    np.testing.assert_allclose(norms, [1.0, 1.0], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"limit must be above 0.*got 0"):
+        optim.max_norm(0)
+    with pytest.raises(ValueError, match=r"No axis 2 in an update of shape \(2, 2\)"):
+        optim.max_norm(1.0, output_axis=2).update(u, state, w)
+
+
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_average_of_the_parameters(decay):
     optimizer = optim.chain(optim.sgd(0.1), optim.average_params(decay))

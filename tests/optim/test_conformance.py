@@ -21,6 +21,7 @@ def test_equals_the_reference(ours, theirs, options):
 LAWFUL = {
     **RECIPES,
     "average_params": lambda decay: optim.chain(optim.sgd(0.1), optim.average_params(decay)),
+    "max_norm": lambda rate: optim.chain(optim.sgd(rate), optim.max_norm(1.5)),
     "proximal_l1": lambda rate: optim.chain(optim.sgd(rate), optim.proximal_l1(rate, 0.1)),
     "with_hyperparams": optim.with_hyperparams(optim.adamw),
     "apply_if_finite": lambda rate: optim.apply_if_finite(optim.adam(rate), 3),
