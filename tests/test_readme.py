@@ -28,6 +28,7 @@ def test_its_programs_run_one_after_another():
     assert float(printed[0]) >= 0.97
     assert "FAIL" in printed[1] and names["report"].findings[0].cause == "batch_mean_missing"
     assert "0.0010" in printed[2]
+    assert "learning_rate_too_large" in printed[3]
 
 
 def test_its_claim_runs_as_a_file_of_its_own(tmp_path, monkeypatch, capsys):
