@@ -78,7 +78,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(problems=40, draws=12)
+FULL = Config(problems=40)
 SMOKE = Config(problems=1, draws=2, steps=5)
 
 
