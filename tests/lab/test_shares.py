@@ -23,6 +23,9 @@ def test_strata_on_either_side_of_a_half_make_it_depend():
     assert found.verdict == "depends"
     assert [row["value"] for row in found.strata] == [1, 0]
     assert found.strata[0]["by"] == {"half": "first"} and found.strata[0]["n"] == 50
+    # Two strata that are equally low are no trouble.
+    thirds = {"third": np.repeat(["a", "b", "c"], 40)}
+    assert shares.decide(np.repeat([1, 0, 0], 40), 0.9, thirds).verdict == "depends"
     # Mixed strata of another moderator do not.
     mixed = {"parity": ["odd", "even"] * 50}
     assert shares.decide(holds, 0.9, mixed).verdict == "contradicted"
