@@ -85,7 +85,7 @@ def stepper(which, rate, decay, mask=None):
     decayed = optim.add_decayed_weights(decay, mask)
 
     def falling(count):
-        return rate / jnp.where(which == 1, 1 + 0.05 * count, 1.0)
+        return rate / jnp.where(which == 1, 1 + 0.05 * count.astype(float), 1.0)
 
     return optim.chain(direction, decayed, optim.scale_by_learning_rate(falling))
 
@@ -122,7 +122,7 @@ def compare(config, tables, steps):
     gaps = jnp.linalg.norm(decay - l2, axis=1)
     lengths = jnp.linalg.norm(jnp.diff(l2, axis=0), axis=1).sum()
     effect = jnp.linalg.norm(plain[-1] - l2[-1])
-    nearest = jnp.linalg.norm(ends[3:, -1] - l2[-1], axis=1)
+    nearest = jnp.linalg.norm(ends[3:, -1] - l2[None, -1], axis=1)
     return {"gaps": gaps / lengths, "effect": effect / lengths, "nearest": nearest / lengths}
 
 
