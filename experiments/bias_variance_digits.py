@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from jaxdl import diagnose, lab, losses, optim, population
-from jaxdl.lab import instances, shares
+from jaxdl.lab import effects, instances, shares
 
 CLAIM = lab.Claim(
     name="bias_variance_digits",
@@ -158,6 +158,14 @@ def judge(config, measured):
             {"name": "4 × units", "role": "better"},
             {"name": "4 × data", "role": "than"},
             {"name": "as it is", "role": "control"},
+        ],
+        effects=[
+            effects.effect(
+                arm, "as it is", measured["dev"][:, j], measured["dev"][:, 0], diagnosis,
+                name="dev error, less", primary=j == 1, larger_is_better=False,
+            )
+            for j, arm in enumerate(ARMS)
+            if j
         ],
         strata=[
             *found.strata,

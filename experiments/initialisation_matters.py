@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from jaxdl import activations, lab, losses, optim, population
-from jaxdl.lab import instances, shares
+from jaxdl.lab import effects, instances, shares
 
 CLAIM = lab.Claim(
     name="initialisation_matters",
@@ -155,6 +155,8 @@ def judge(config, measured):
         "activation": np.where(relus == 0, "relu", "tanh"),
         "optimizer": np.array(list(RATES))[adams],
     }
+    end = measured["cost"][..., -1]
+    careful_cost = np.where(relu, end[..., 0], end[..., 1])
     holds = (careful & ~small).ravel()
     found = shares.decide(holds, CLAIM.gamma, moderators, families)
     stalls = shares.decide((he & ~xavier)[:, :, 0].ravel(), 0.5)
@@ -181,6 +183,18 @@ def judge(config, measured):
         arms=[
             {"name": "recommended", "role": "better"},
             {"name": "0.01", "role": "than"},
+        ],
+        effects=[
+            effects.effect(
+                "recommended",
+                "0.01",
+                careful_cost.ravel(),
+                end[..., 2].ravel(),
+                table_names(families),
+                name="cost / entropy, saved",
+                protocol="best of three rates",
+                larger_is_better=False,
+            )
         ],
         strata=[*found.strata, *shares.by_level(holds, {"family": table_names(families)})],
         curves=curves(config, measured),

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from jaxdl import data, lab, layers, losses, models, population, stats
-from jaxdl.lab import instances, shares
+from jaxdl.lab import effects, instances, shares
 
 CLAIM = lab.Claim(
     name="normalising_inputs",
@@ -72,7 +72,7 @@ RATES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0], np.float32)
 class Config:
     """Problems of each kind, draws of rows and weights for each, and steps of training."""
 
-    problems: int = 12
+    problems: int = 14
     draws: int = 8
     steps: int = 150
     seed: int = 0
@@ -190,6 +190,8 @@ def judge(config, measured):
     )  # fmt: skip
     steps = np.median(measured["steps"], axis=1)
     faster = (np.sign(stats.differences(steps[:, 0], steps[:, 1])) + 1) / 2
+    # What is no number never got there.
+    accuracy = np.where(np.isnan(measured["accuracy"]), -np.inf, measured["accuracy"])
     speed = shares.decide(faster[kind == UNITS], 0.75)
     gain = (measured["accuracy"][..., 1] - measured["accuracy"][..., 0]).mean(1)
     return lab.Judgement(
@@ -216,6 +218,12 @@ def judge(config, measured):
         n_problems=int(counted.sum()),
         n_seeds=config.draws,
         arms=[{"name": "normalised", "role": "better"}, {"name": "raw", "role": "than"}],
+        effects=[
+            effects.effect(
+                "normalised", "raw", accuracy[..., 1], accuracy[..., 0], kind,
+                name="accuracy gained", protocol="best of five rates",
+            )
+        ],
         strata=[
             *found.strata,
             *shares.by_level(~harm[kind == WHITE], {"not counted": kind[kind == WHITE]}),

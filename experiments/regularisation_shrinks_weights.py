@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from jaxdl import activations, backprop, lab, losses, models, optim, population, stats
-from jaxdl.lab import instances, shares
+from jaxdl.lab import effects, instances, shares
 
 CLAIM = lab.Claim(
     name="regularisation_shrinks_weights",
@@ -216,6 +216,20 @@ def judge(config, measured):
             {"name": "dropout", "role": "better"},
             {"name": "nothing", "role": "than"},
             {"name": "L2", "role": "control"},
+        ],
+        effects=[
+            effects.effect(
+                arm,
+                "nothing",
+                np.log(final[..., j].reshape(len(names), -1)),
+                np.log(final[..., 0].reshape(len(names), -1)),
+                names,
+                name="log of the norm, less",
+                primary=arm == "dropout",
+                larger_is_better=False,
+            )
+            for j, arm in enumerate(ARMS)
+            if j
         ],
         strata=found.strata,
     )
