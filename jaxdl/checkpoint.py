@@ -5,8 +5,11 @@ sha256 of every file, written last and verified first, so that a flipped bit is 
 restored; and one rename of the finished folder, so that a crash leaves the previous checkpoint.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
+import operator
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,7 +26,7 @@ from jaxdl.types import PyTree
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays"
-FORMAT = 1
+FORMAT = 2
 
 ANY = "any"
 """A leaf of `like` that accepts whatever shape and dtype was saved there."""
@@ -55,7 +58,8 @@ def save(
     Args:
         folder: holds the checkpoints of one run; made if missing.
         step: position in the run; checkpoints are ordered by it. An old one of the same step
-            is replaced.
+            is replaced, and those of later steps go: the run went back behind them, for instance
+            because they were damaged, and `restore` has to find what was saved last.
         tree: arrays and random keys in any pytree. With several processes every process calls
             this, and the first one writes.
         keep: how many checkpoints stay; older ones are removed after the new one is in place.
@@ -65,10 +69,13 @@ def save(
         The folder of this checkpoint.
 
     Raises:
+        ValueError: for a negative step, keep < 1, or two leaves of one name.
+        TypeError: for a leaf that is no array, or metadata that JSON does not know.
         CheckpointError: if it cannot be written, for instance because the disk is full. The
             checkpoints that were there before are untouched.
     """
     folder = Path(folder).absolute()
+    step, metadata = _check(step, keep, tree, metadata)
     arrays = {path: _to_host(leaf) for path, leaf in _leaves(tree).items()}
     described = {path: _describe(leaf) for path, leaf in _leaves(tree).items()}
     target = _path(folder, step)
@@ -81,7 +88,7 @@ def save(
         _check_space(folder, sum(a.nbytes for a in arrays.values()))
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, arrays)
-        _write_manifest(temporary, step, described, dict(metadata or {}))
+        _write_manifest(temporary, step, described, metadata)
         _move(temporary, target)
     except CheckpointError:
         raise
@@ -93,7 +100,9 @@ def save(
             + (f"The one of step {last[-1]} is untouched. " if last else "")
             + "Free some space or choose another folder, then resume."
         ) from error
-    for old in steps(folder)[:-keep]:
+    found = steps(folder)
+    later = [s for s in found if s > step]
+    for old in [*later, *[s for s in found if s <= step][:-keep]]:
         shutil.rmtree(_path(folder, old), ignore_errors=True)
     return target
 
@@ -123,7 +132,7 @@ def restore(folder: str | os.PathLike, like: PyTree) -> Restored:
         try:
             manifest = verify(_path(folder, step))
             _check_structure(manifest["leaves"], like, step)
-            arrays = _read_arrays(_path(folder, step) / ARRAYS)
+            arrays = _read_arrays(_path(folder, step), manifest["leaves"])
         except CheckpointError as error:
             refused.append(str(error))
             continue
@@ -164,6 +173,26 @@ def verify(path: str | os.PathLike) -> dict[str, Any]:
     return manifest
 
 
+def _check(step, keep, tree, metadata):
+    """(step, metadata) as plain Python, once everything can be saved."""
+    step, keep = operator.index(step), operator.index(keep)
+    if step < 0 or keep < 1:
+        raise ValueError(f"step must be at least 0 and keep at least 1, got {step} and {keep}.")
+    paths = trees.paths(tree)
+    if twice := {path for path in paths if paths.count(path) > 1}:
+        raise ValueError(f"Two leaves of the tree are both called {min(twice)!r}: rename one.")
+    for path, leaf in _leaves(tree).items():
+        if not is_key(leaf) and np.dtype(getattr(leaf, "dtype", type(leaf))).kind in "OUSM":
+            raise TypeError(
+                f"A checkpoint holds arrays and random keys, got {type(leaf).__name__} at "
+                f"{path!r}: text and the like go into metadata."
+            )
+    try:
+        return step, json.loads(json.dumps(dict(metadata or {})))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"metadata must be what JSON can hold, got {metadata}: {error}.") from None
+
+
 def _path(folder, step):
     return folder / f"step_{step:08d}"
 
@@ -176,7 +205,8 @@ def _describe(leaf):
     data = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
     kind = "key" if is_key(leaf) else "array"
     dtype = np.dtype(data.dtype) if hasattr(data, "dtype") else np.asarray(data).dtype
-    return {"kind": kind, "shape": list(np.shape(data)), "dtype": dtype.name}
+    described = {"kind": kind, "shape": list(np.shape(data)), "dtype": dtype.name}
+    return described | ({"impl": str(jax.random.key_impl(leaf))} if kind == "key" else {})
 
 
 def _to_host(leaf):
@@ -196,20 +226,45 @@ def _checkpointer():
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
     )
     options = alone if jax.process_count() > 1 else ocp.options.MultiprocessingOptions()
+    # Plain files instead of a database: its merge takes a [ or * in the path for a pattern.
     return ocp.Checkpointer(
-        ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options, use_ocdbt=False),
         multiprocessing_options=options,
     )
 
 
+@contextlib.contextmanager
+def _in_silence():
+    """Without orbax's log of what went wrong, tracebacks and all: the error says it once."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record):
+    return False
+
+
 def _write_arrays(path, arrays):
-    with _checkpointer() as checkpointer:  # orbax refuses arrays without entries
-        checkpointer.save(path, {name: a for name, a in arrays.items() if a.size})
+    """Every array under its number, so that no name of a leaf has to be the name of a file."""
+    filled = {str(i): a for i, a in enumerate(arrays.values()) if a.size}
+    if filled:  # orbax refuses arrays without entries, and trees without arrays
+        with _in_silence(), _checkpointer() as checkpointer:
+            checkpointer.save(path, filled)
 
 
-def _read_arrays(path):
-    with _checkpointer() as checkpointer:
-        return checkpointer.restore(path)
+def _read_arrays(path, described):
+    try:
+        with _in_silence(), _checkpointer() as checkpointer:
+            found = checkpointer.restore(path / ARRAYS) if (path / ARRAYS).exists() else {}
+    except Exception as error:
+        raise CheckpointError(
+            f"Checkpoint {path.name} is refused: orbax cannot read it, {_reason(error)}."
+        ) from error
+    return {name: found[str(i)] for i, name in enumerate(described) if str(i) in found}
 
 
 def _write_manifest(path, step, leaves, metadata):
@@ -241,11 +296,20 @@ def _read_manifest(path):
         raise CheckpointError(
             f"Checkpoint {path.name} is refused: it has no {MANIFEST}, so it was never finished."
         ) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"Checkpoint {path.name} is refused: its {MANIFEST} cannot be read ({error.strerror})."
+        ) from None
     except (ValueError, KeyError, AttributeError):
         claimed, manifest = None, {}
     if claimed != _digest(manifest):
         raise CheckpointError(
             f"Checkpoint {path.name} is refused: its {MANIFEST} is damaged (truncated or changed)."
+        )
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(
+            f"Checkpoint {path.name} is refused: it has format {manifest['format']}, this version "
+            f"of jaxdl reads format {FORMAT}."
         )
     return manifest
 
@@ -276,7 +340,11 @@ def _check_structure(saved, like, step):
 def _words(leaf):
     if not isinstance(leaf, dict):
         return leaf or "an array"
-    return f"{leaf['dtype']}{tuple(leaf['shape'])}" if leaf["kind"] == "array" else "a random key"
+    return (
+        f"{leaf['dtype']}{tuple(leaf['shape'])}"
+        if leaf["kind"] == "array"
+        else f"a random key ({leaf['impl']})"
+    )
 
 
 def _rebuild(arrays, described, like):
@@ -289,6 +357,8 @@ def _rebuild(arrays, described, like):
             return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(expected))
         if isinstance(expected, str):
             return value
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            return value  # of 64 bits: as NumPy, because without x64 JAX would halve it
         sharding = expected.sharding if getattr(expected, "committed", False) else None
         return jnp.asarray(value) if sharding is None else place(value, sharding)
 

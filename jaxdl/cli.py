@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 COMMANDS = {
     "train": "train a network on a built-in data set or a table of your own",
@@ -51,7 +52,8 @@ def entry() -> None:
 def _train(arguments):
     from jaxdl.run import config, training
 
-    return training.command(_parse(config.Train, "train", arguments))
+    before = config.to_resume(arguments)
+    return training.command(_parse(config.Train, "train", arguments, before))
 
 
 def _recipe(arguments):
@@ -69,8 +71,9 @@ def _predict(arguments):
         return predicting.command(predicting.Predict(*arguments))
     import tyro
 
-    positional = tyro.conf.Positional[str]
-    predicting.Predict.__annotations__.update(run=positional, data=positional)
+    for name in ("run", "data"):
+        named = Annotated[str, tyro.conf.arg(metavar=name.upper())]
+        predicting.Predict.__annotations__[name] = tyro.conf.Positional[named]
     return predicting.command(_parse(predicting.Predict, "predict", arguments))
 
 
@@ -81,10 +84,13 @@ def _gradcheck(arguments):
 _COMMANDS = {"train": _train, "recipe": _recipe, "predict": _predict, "gradcheck": _gradcheck}
 
 
-def _parse(kind, word, arguments):
+def _parse(kind, word, arguments, before=None):
     import tyro
 
-    return tyro.cli(kind, args=arguments, prog=f"jaxdl {word}", description=kind.__doc__)
+    default = tyro.MISSING_NONPROP if before is None else before
+    return tyro.cli(
+        kind, args=arguments, prog=f"jaxdl {word}", description=kind.__doc__, default=default
+    )
 
 
 def _checkpoint_error():

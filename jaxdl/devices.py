@@ -1,7 +1,10 @@
 """Arrays on many devices, of one process or of several: where they go and how they come back."""
 
+import contextlib
 import os
 import pathlib
+import sys
+import threading
 from typing import Any
 
 import jax
@@ -20,7 +23,63 @@ def use_cpu_devices(count: int | None = None) -> None:
     Raises:
         RuntimeError: if JAX has already started.
     """
-    jax.config.update("jax_num_cpu_devices", count or len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", count or _cores())
+
+
+def join_processes(
+    address: str | None, count: int | None, number: int | None, seconds: int = 300
+) -> None:
+    """Make this process one of several, through `jax.distributed`, with sentences for what fails.
+
+    For entry points of programs. JAX itself aborts the process when the others do not come.
+
+    Args:
+        address: HOST:PORT of process 0; None to ask the cluster's manager, like the next two.
+        count: how many processes there are.
+        number: which one this is, from 0.
+        seconds: how long to wait for the others. Then the process ends with a sentence and
+            status 2, because nothing can interrupt JAX while it waits.
+
+    Raises:
+        ValueError: for an address without a port, numbers out of range, or values that are
+            missing where no cluster's manager knows them.
+    """
+    if address is not None and not address.rpartition(":")[2].isdigit():
+        raise ValueError(f"The coordinator's address must be HOST:PORT, got {address!r}.")
+    if None not in (count, number) and not 0 <= number < count:
+        raise ValueError(
+            f"Processes are numbered from 0 to their count less 1, got number {number} of {count}."
+        )
+    with contextlib.suppress(AttributeError):
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    where = f"process 0 at {address}" if address else "process 0"
+    alarm = threading.Timer(seconds, _give_up, (where, seconds))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        jax.distributed.initialize(address, count, number, initialization_timeout=seconds + 60)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"The processes could not be joined: {error} Where no cluster's manager knows them, "
+            "give the coordinator's address, the number of processes and the id of this one."
+        ) from error
+    finally:
+        alarm.cancel()
+
+
+def _give_up(where, seconds):
+    message = (
+        f"jaxdl: not all processes came together at {where} in {seconds} s: check that each one "
+        "runs, has the same address and count and an id of its own, and can reach it."
+    )
+    print(message, file=sys.stderr, flush=True)
+    os._exit(2)  # JAX waits in C++, where no exception reaches it
+
+
+def _cores():
+    """The cores that this process may use, where the system says it."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def keep_compiled_programs() -> None:

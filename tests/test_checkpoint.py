@@ -43,10 +43,67 @@ def test_every_bit_comes_back_with_position_and_metadata(tmp_path):
 def test_keeps_the_last_k_replaces_the_same_step_and_leaves_nothing_else(tmp_path):
     for step in (1, 2, 3, 3, 10, 9):
         checkpoint.save(tmp_path, step, {"a": np.float32(step)}, keep=3)
+    # 10 was left behind by going back to 9.
+    assert checkpoint.steps(tmp_path) == [2, 3, 9]
     (tmp_path / ".writing-11-1").mkdir()
     checkpoint.save(tmp_path, 11, {"a": np.float32(11)}, keep=3)
-    assert checkpoint.steps(tmp_path) == [9, 10, 11]
-    assert sorted(os.listdir(tmp_path)) == ["step_00000009", "step_00000010", "step_00000011"]
+    assert checkpoint.steps(tmp_path) == [3, 9, 11]
+    assert sorted(os.listdir(tmp_path)) == ["step_00000003", "step_00000009", "step_00000011"]
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(tmp_path):
+    for step in (10, 20):
+        checkpoint.save(tmp_path, step, TREE)
+    (tmp_path / "step_00000020" / "manifest.json").write_text("x")
+    checkpoint.save(tmp_path, 15, TREE, keep=1)
+    assert checkpoint.steps(tmp_path) == [15] and checkpoint.restore(tmp_path, TREE).step == 15
+
+
+def test_names_and_places_that_are_hard_to_write(tmp_path):
+    folder = tmp_path / "ü [1] *?" / "a b"
+    tree = {"é \n%/": jnp.ones(2), "..": jnp.zeros(3), "x": [jnp.float32(i) for i in range(12)]}
+    checkpoint.save(folder, 1, tree)
+    assert bits(checkpoint.restore(folder, tree).tree) == bits(tree)
+    for step, nothing in ((2, {}), (3, {"empty": jnp.zeros((0, 4))})):
+        checkpoint.save(folder, step, nothing)
+        assert bits(checkpoint.restore(folder, nothing).tree) == bits(nothing)
+
+
+def test_numbers_of_64_bits_come_back_whole_without_x64(tmp_path):
+    tree = {"n": np.int64([2**40]), "x": np.float64([0.1])}
+    checkpoint.save(tmp_path, 1, tree)
+    assert bits(checkpoint.restore(tmp_path, tree).tree) == bits(tree)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"step": -1}, ValueError, "step must be at least 0.*got -1"),
+        ({"keep": 0}, ValueError, "keep at least 1, got 2 and 0"),
+        ({"tree": {"a.b": 1.0, "a": {"b": 2.0}}}, ValueError, "both called 'a.b'"),
+        ({"tree": {"a": "text"}}, TypeError, "got str at 'a'"),
+        ({"tree": {"a": np.array([None])}}, TypeError, "got ndarray at 'a'"),
+        ({"metadata": {"a": np.float32(1)}}, TypeError, "what JSON can hold"),
+    ],
+)
+def test_what_cannot_be_saved_is_said_before_anything_is_written(
+    arguments, error, message, tmp_path
+):
+    with pytest.raises(error, match=message):
+        checkpoint.save(**({"folder": tmp_path, "step": 2, "tree": TREE} | arguments))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_key_of_another_generator_is_refused(tmp_path):
+    checkpoint.save(tmp_path, 1, {"k": jax.random.key(0, impl="rbg")})
+    with pytest.raises(checkpoint.CheckpointError, match=r"\(rbg\).*\(unsafe_rbg\)"):
+        checkpoint.restore(tmp_path, {"k": jax.random.key(0, impl="unsafe_rbg")})
+
+
+def test_a_file_in_the_place_of_a_checkpoint_is_refused(tmp_path):
+    (tmp_path / "step_00000007").write_text("hello")
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+        checkpoint.restore(tmp_path, TREE)
 
 
 @pytest.fixture(scope="module")

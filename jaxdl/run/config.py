@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jaxdl import errors, optim
@@ -108,8 +108,16 @@ def check(config: Train) -> None:
         "keep": (config.keep >= 1, "at least 1"),
         "seed": (0 <= config.seed < 2**32, "in [0, 2³²)"),
         "time-limit": (config.time_limit is None or config.time_limit > 0, "positive"),
+        "save-seconds": (config.save_seconds >= 0, "at least 0"),
+        "devices": (config.devices is None or config.devices >= 1, "at least 1"),
         "layers": (all(n >= 1 for n in config.layers), "positive"),
     }
+    together = [config.coordinator_address, config.num_processes, config.process_id]
+    if not config.distributed and any(value is not None for value in together):
+        raise ValueError(
+            "--coordinator-address, --num-processes and --process-id belong to --distributed: "
+            "give that too."
+        )
     for name, (holds, expected) in rules.items():
         if not holds:
             value = getattr(config, name.replace("-", "_"))
@@ -117,9 +125,30 @@ def check(config: Train) -> None:
 
 
 def write(config: Train, facts: dict[str, Any], path: pathlib.Path) -> None:
-    """`config.json`: the options, and what was found out about the data."""
+    """`config.json`, all at once: the options, and what was found out about the data."""
     content = {"options": dataclasses.asdict(config), "facts": facts}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def to_resume(arguments: Sequence[str]) -> Train | None:
+    """The options of the run that --resume goes on with, so that none has to be repeated.
+
+    None without --resume, and where --out holds no run yet.
+
+    Raises:
+        ValueError: if the run's file is damaged.
+    """
+    words = [part for word in arguments for part in word.split("=", 1)]
+    if "--resume" not in words or "--out" not in words[:-1]:
+        return None
+    path = pathlib.Path(words[words.index("--out") + 1], "config.json")
+    if not path.is_file():
+        return None
+    fresh = {f.name: f.default for f in dataclasses.fields(Train) if f.name in FREE_ON_RESUME}
+    kept = ("epochs", "save_seconds", "keep")
+    return dataclasses.replace(read(path)[0], **{k: v for k, v in fresh.items() if k not in kept})
 
 
 def read_facts(path: pathlib.Path) -> dict[str, Any]:

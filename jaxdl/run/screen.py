@@ -25,7 +25,7 @@ def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resum
     m, n = len(dataset.y), task.sizes[0]
     what = f"{len(dataset.target_names)} classes" if task.kind == "classes" else "one number"
     columns = f"{dataset.x.shape[1]} columns as " if task.encoder else ""
-    table.add_row("data", f"{dataset.name}: {m:,} examples, {columns}{n} features, {what}")
+    table.add_row("data", f"{escape(dataset.name)}: {m:,} examples, {columns}{n} features, {what}")
     for note in _notes(dataset, task):
         table.add_row("", f"[yellow]{note}[/]")
     sizes = "  ".join(f"{name} {len(y):,}" for name, (_, y) in task.parts.items())
@@ -34,7 +34,7 @@ def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resum
     table.add_row("network", f"{' → '.join(map(str, task.sizes))}  [dim]{weights:,} parameters[/]")
     table.add_row("optimizer", _optimizer(options))
     table.add_row("baseline", _baseline(dataset, task))
-    table.add_row("folder", f"{out}{'  [dim](resumed)[/]' if resuming else ''}")
+    table.add_row("folder", f"{escape(str(out))}{'  [dim](resumed)[/]' if resuming else ''}")
     console.print()
     console.print(table)
     console.print()
@@ -92,7 +92,7 @@ def closing(
         console.print(f"[{color}]{why}[/]")
     console.print(_summary(ended, epoch))
     if results:
-        console.print(f"[dim]model, metrics and chart:[/] {out}/", soft_wrap=True)
+        console.print(f"[dim]model, metrics and chart:[/] {escape(str(out))}/", soft_wrap=True)
 
 
 def _summary(ended, epoch):
@@ -131,7 +131,7 @@ def _baseline(dataset, task):
     if task.kind == "numbers":
         return f"always the mean: R² {value} [dim]on the {part} part[/]"
     common = dataset.target_names[int(np.bincount(_classes(task)).argmax())]
-    return f"always “{common}”: {value} [dim]correct on the {part} part[/]"
+    return f"always “{escape(common)}”: {value} [dim]correct on the {part} part[/]"
 
 
 def _classes(task):

@@ -1,7 +1,9 @@
 """`jaxdl train`: from options to a run folder, with what a person wants to see on the way."""
 
 import contextlib
+import dataclasses
 import importlib
+import shutil
 import threading
 
 import jax
@@ -31,6 +33,7 @@ def command(options: config.Train) -> int:
         ValueError, OSError, checkpoint.CheckpointError: with a sentence for the terminal.
     """
     config.check(options)
+    writer = _writer() if options.tensorboard else None
     mesh = _mesh(options)
     leader = jax.process_index() == 0
     out = folder.choose(options.out, tables.stem(options.data), options.resume)
@@ -43,7 +46,7 @@ def command(options: config.Train) -> int:
         _open(out, options, dataset, task, resuming)
     devices.wait_for_all("folder")
     screen.opening(console, dataset, task, options, out, resuming)
-    with _recorder(console, options, out, task, leader) as recorder:
+    with _recorder(console, options, out, task, writer if leader else None) as recorder:
         ended = _train(options, task, out, mesh, recorder)
     results = _results(task, options, ended.result) if ended.result.history["cost"].size else {}
     if leader:
@@ -58,9 +61,7 @@ def _mesh(options):
     if options.devices is not None:
         devices.use_cpu_devices(options.devices)
     if options.distributed:
-        with contextlib.suppress(AttributeError):
-            jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(
+        devices.join_processes(
             options.coordinator_address, options.num_processes, options.process_id
         )
     many = options.distributed or (options.devices or 1) > 1
@@ -96,9 +97,12 @@ def _train(options, task, out, mesh, watch):
 def _open(out, options, dataset, task, resuming):
     """Makes the folder, or makes sure that it holds this very run."""
     if resuming:
-        before, _ = config.read(out / folder.CONFIG)
+        before, facts = config.read(out / folder.CONFIG)
         config.check_same(options, before)
         folder.check_split(task.indices, dataset, out / folder.SPLIT)
+        if options.epochs != before.epochs:
+            longer = dataclasses.replace(before, epochs=options.epochs)
+            config.write(longer, facts, out / folder.CONFIG)
         return
     out.mkdir(parents=True, exist_ok=True)
     folder.write_split(task.indices, dataset, out / folder.SPLIT)
@@ -116,48 +120,59 @@ def _open(out, options, dataset, task, resuming):
 
 
 @contextlib.contextmanager
-def _recorder(console, options, out, task, leader):
+def _recorder(console, options, out, task, writer):
     """What `train.run` calls after every segment: metrics into files, and the progress bar."""
     path = out / folder.METRICS
-    with screen.bar(console, options.epochs, task.score) as show, _board(options, out) as board:
+    leader = jax.process_index() == 0
+    with screen.bar(console, options.epochs, task.score) as show, _board(writer, out) as board:
 
         def watch(progress):
             if not leader:
                 return
             for sentence in progress.refused:
-                console.print(f"[yellow]{sentence}[/] The one before is used.")
+                console.print(f"[yellow]{screen.escape(sentence)}[/] The one before is used.")
             first = progress.start
             if progress.seconds == 0:  # the start: nothing new, or what a checkpoint brought
                 folder.cut_rows(path, progress.epoch)
                 first = len(folder.rows(path))
             folder.append_rows(path, progress.history, first, progress.epoch)
-            board(progress.history, first, progress.epoch)
+            board(progress.history, progress.start, progress.epoch)
             show(progress)
 
         yield watch
 
 
-@contextlib.contextmanager
-def _board(options, out):
-    """A function that writes rows for TensorBoard; it does nothing unless that is asked for."""
-    if not options.tensorboard or jax.process_index() != 0:
-        yield lambda history, start, end: None
-        return
+def _writer():
+    """TensorBoard's own writer of event files; asked for before anything else is done."""
     try:
         from tensorboard.summary import Writer  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("--tensorboard needs the package: pip install tensorboard.") from None
-    writer = Writer(str(out / "tensorboard"))
+    return Writer
+
+
+@contextlib.contextmanager
+def _board(writer, out):
+    """A function that writes rows for TensorBoard, if there is a writer.
+
+    A resumed run writes all of its rows anew: event files cannot be cut back to a checkpoint.
+    """
+    if writer is None:
+        yield lambda history, start, end: None
+        return
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    events = writer(str(out / "tensorboard"))
 
     def write(history, start, end):
         for row in range(start, end):
             for name, column in history.items():
-                writer.add_scalar(name, float(column[row]), row + 1)
+                events.add_scalar(name, float(column[row]), row + 1)
+        events.flush()
 
     try:
         yield write
     finally:
-        writer.close()
+        events.close()
 
 
 def _results(task, options, result):

@@ -5,6 +5,7 @@ length share it. Their length is chosen from the measured time of an epoch: long
 starting one costs nothing noticeable, short enough for a lively progress bar.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -86,25 +87,64 @@ def run(
         A `Run`. A run that diverges stops, like one that runs out of patience.
 
     Raises:
-        ValueError, TypeError: as `fit`; also if `resume` is asked for without a `folder`.
-        checkpoint.CheckpointError: if a checkpoint cannot be written, or none can be used.
+        ValueError, TypeError: as `fit`; also if `resume` is asked for without a `folder`, if
+            `folder` has checkpoints and `resume` is not asked for, or if they lie behind `epochs`.
+        checkpoint.CheckpointError: if a checkpoint cannot be written, none can be used, or
+            another process trains in `folder` at this moment.
     """
-    if resume and folder is None:
-        raise ValueError("resume=True needs the folder with the checkpoints: give folder=.")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit}.")
+    _check(folder, resume, keep, time_limit)
     settings = {"batch_size": None, "train_metrics": True, "maximize": False, "patience": None}
     plan, arrays, params = prepare(
         objective, params, optimizer, data, epochs=epochs, key=key, **(settings | options)
     )
     arrays = devices.everywhere(plan.mesh, arrays)
     started = _start(plan, arrays, params, key, epochs)
-    found = _resume(folder, started) if folder is not None and resume else None
-    state, history, refused = found or (*started, ())
-    advance = _program(plan) if hashable(plan) else _jitted(plan)
-    jax.block_until_ready(advance(arrays, state, history, 0))  # no epoch: compiles it
-    driver = _Driver(plan, arrays, epochs, folder, keep, save_seconds, time_limit, watch)
-    return driver.drive(advance, state, history, refused)
+    with _alone(folder):
+        found = _resume(folder, started, epochs) if folder is not None and resume else None
+        state, history, refused = found or (*started, ())
+        advance = _program(plan) if hashable(plan) else _jitted(plan)
+        jax.block_until_ready(advance(arrays, state, history, 0))  # no epoch: compiles it
+        driver = _Driver(plan, arrays, epochs, folder, keep, save_seconds, time_limit, watch)
+        return driver.drive(advance, state, history, refused)
+
+
+def _check(folder, resume, keep, time_limit):
+    if resume and folder is None:
+        raise ValueError("resume=True needs the folder with the checkpoints: give folder=.")
+    if folder is not None and not resume and (found := checkpoint.steps(folder)):
+        raise ValueError(
+            f"{folder} already holds checkpoints, the last one of epoch {found[-1]}: resume=True "
+            "goes on from there, another folder starts anew."
+        )
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1 checkpoint, got {keep}.")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit}.")
+
+
+@contextlib.contextmanager
+def _alone(folder):
+    """No other process trains in the folder while the block runs; a killed one leaves no lock."""
+    if folder is None or os.name != "posix" or jax.process_index() != 0:
+        yield
+        return
+    import fcntl
+
+    os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise checkpoint.CheckpointError(
+                f"Another process is training in {folder} at this moment: wait for it or stop it, "
+                "or choose another folder."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Driver(NamedTuple):
@@ -173,7 +213,7 @@ def _start(plan, arrays, params, key, epochs):
     return devices.everywhere(plan.mesh, (state, loop.empty_history(plan, arrays, state, epochs)))
 
 
-def _resume(folder, started):
+def _resume(folder, started, epochs):
     """State and history of the newest usable checkpoint; None if there is none at all."""
     state, history = started
     like = {"state": state, "history": dict.fromkeys(history, checkpoint.ANY)}
@@ -181,14 +221,18 @@ def _resume(folder, started):
         restored = checkpoint.restore(folder, like)
     except FileNotFoundError:
         return None
+    if restored.step > epochs:
+        raise ValueError(
+            f"The run in {folder} is at epoch {restored.step} already: to resume it, epochs must "
+            f"be at least that, got {epochs}."
+        )
     rows = restored.tree["history"]
     history = {name: _put_rows(history[name], rows[name]) for name in history}
     return restored.tree["state"], history, restored.refused
 
 
 def _put_rows(buffer, rows):
-    """The checkpoint's rows at the head of the buffer, cut if fewer epochs are asked for now."""
-    rows = rows[: len(buffer)]
+    """The checkpoint's rows at the head of the buffer."""
     return buffer.at[: len(rows)].set(rows)
 
 

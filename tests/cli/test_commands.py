@@ -79,6 +79,38 @@ def test_resuming_continues_with_the_same_bits(run, tmp_path):
     assert parameters(out) == parameters(run) and (out / "model.npz").stat().st_mtime_ns >= before
 
 
+def test_a_run_is_resumed_without_repeating_its_options(run, tmp_path, capsys):
+    out = tmp_path / "a [b]"
+    assert cli.main([*WINE, "--epochs", "5", "--out", str(out)]) == 0
+    assert cli.main(["train", "--out", str(out), "--resume"]) == 0  # nothing left to do
+    assert cli.main(["train", f"--out={out}", "--resume", "--epochs", "30"]) == 0
+    assert parameters(out) == parameters(run)
+    assert json.loads((out / "config.json").read_text())["options"]["epochs"] == 30
+    assert "a [b]" in capsys.readouterr().out.replace("\n", "")  # and not as markup
+    assert cli.main(["train", "--out", str(out), "--resume", "--epochs", "7"]) == 2
+    assert "at epoch 30 already" in capsys.readouterr().err
+
+
+def test_tensorboard_is_asked_for_before_anything_is_done(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
+    assert cli.main([*WINE, "--tensorboard", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install tensorboard" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tensorboard_shows_the_curves_of_the_metrics_also_when_resumed(tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    arguments = [*WINE, "--tensorboard", "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--epochs", "3"]) == 0
+    assert cli.main([*arguments, "--epochs", "6", "--resume"]) == 0
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard"), {"tensors": 0}).Reload()
+    rows = folder.rows(tmp_path / "metrics.jsonl")
+    assert set(events.Tags()["tensors"]) == set(rows[0]) - {"epoch"}
+    for name in ("cost", "dev_accuracy"):
+        found = [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors(name)]
+        assert found == [(row["epoch"], row[name]) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -103,6 +135,13 @@ def test_another_run_is_not_resumed(run, change, message, capsys):
         ([*WINE, "--lr", "-1"], "--lr must be positive"),
         ([*WINE, "--split", "50/20"], "50/20"),
         ([*WINE, "--resume"], "--resume needs --out"),
+        ([*WINE, "--process-id", "1"], "belong to --distributed"),
+        ([*WINE, "--distributed"], "no cluster's manager knows them"),
+        ([*WINE, "--distributed", "--coordinator-address", "here"], "HOST:PORT, got 'here'"),
+        (
+            [*WINE, "--distributed", "--num-processes", "2", "--process-id", "5"],
+            "got number 5 of 2",
+        ),
         (["train", "--data", "wine.csv", "--target", "y"], "There is no file wine.csv"),
         (["predict", "nowhere", "wine"], "not the folder of a run"),
     ],

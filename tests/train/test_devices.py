@@ -54,3 +54,12 @@ def test_two_processes_give_the_cost_of_one_and_resume_together(one_device, tmp_
         assert (found["processes"], found["devices"]) == (2, 4)
         check(found, one_device)
         assert found["resumed"] and found["steps"] == [3, 6]
+
+
+def test_processes_that_do_not_come_together_are_given_up_with_a_sentence():
+    program = "from jaxdl import devices; devices.join_processes('127.0.0.1:9', 2, 1, seconds=1)"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 2
+    assert "not all processes came together at process 0 at 127.0.0.1:9 in 1 s" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -90,7 +90,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(whole, tmp_pat
     run(folder=tmp_path, epochs=10)
     run(folder=tmp_path, epochs=20, resume=True)
     assert checkpoint.steps(tmp_path) == [10, 20]
-    victim = next((tmp_path / "step_00000020" / "arrays" / "d").iterdir())
+    victim = next((tmp_path / "step_00000020" / "arrays" / "0").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1])
     watch = StopAt(0, None)
     ended = run(folder=tmp_path, resume=True, watch=watch)
@@ -118,6 +118,23 @@ def test_time_limit_patience_and_divergence_end_a_run():
     lost = train.run(exploding, PARAMS, optim.sgd(0.1), classes(), epochs=9, key=KEY)
     assert lost.ended == "diverged"
     assert (int(lost.result.epochs), int(lost.result.diverged_at)) == (1, 0)
+
+
+def test_a_folder_with_checkpoints_is_neither_mixed_up_nor_cut(tmp_path):
+    run(folder=tmp_path, epochs=3)
+    with pytest.raises(ValueError, match="already holds checkpoints, the last one of epoch 3"):
+        run(folder=tmp_path, epochs=9)
+    with pytest.raises(ValueError, match=r"at epoch 3 already.*got 2"):
+        run(folder=tmp_path, epochs=2, resume=True)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    def second():
+        with pytest.raises(checkpoint.CheckpointError, match="Another process is training in"):
+            run(folder=tmp_path, resume=True)
+
+    run(folder=tmp_path, epochs=3, watch=StopAt(0, second))
+    run(folder=tmp_path, epochs=4, resume=True)  # the lock is gone with its holder
 
 
 @pytest.mark.parametrize(
