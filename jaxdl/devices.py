@@ -46,7 +46,7 @@ def join_processes(
     """
     if address is not None and not address.rpartition(":")[2].isdigit():
         raise ValueError(f"The coordinator's address must be HOST:PORT, got {address!r}.")
-    if None not in (count, number) and not 0 <= number < count:
+    if count is not None and number is not None and not 0 <= number < count:
         raise ValueError(
             f"Processes are numbered from 0 to their count less 1, got number {number} of {count}."
         )
