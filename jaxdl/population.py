@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl import train, tree
-from jaxdl.devices import everywhere, place, row_of, to_host
+from jaxdl.devices import everywhere, is_key, place, row_of, to_host
 from jaxdl.types import PyTree
 
 if TYPE_CHECKING:
@@ -131,15 +131,22 @@ def prepare(
     It takes other configurations of the same names and dtypes, any number of them.
     """
     first = configs = _check_configs(configs)
-    if lanes is not None and lanes < 1:
-        raise ValueError(f"lanes must be at least 1, got {lanes}.")
+    if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
+        raise ValueError(f"lanes must be a whole number of at least 1, got {lanes}.")
     mesh = row_of("runs", devices)
     shared = everywhere(mesh, shared)
+    _check_outputs(fn, configs, shared)
     slim = fn if keep_params else _without_params(fn)
     program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
 
     def go(configs: Mapping[str, Any] = first) -> Population:
         configs = _check_configs(configs)
+        kinds = [
+            {name: str(jax.dtypes.canonicalize_dtype(c.dtype)) for name, c in columns.items()}
+            for columns in (first, configs)
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"This program was prepared for configs {kinds[0]}, got {kinds[1]}.")
         pieces = _run_all(program, configs, shared, mesh, progress)
         return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
 
@@ -173,6 +180,19 @@ def _compile(fn, configs, shared, mesh, lanes, memory):
             )
         fitting = max(1, int(rows * min(memory / needed, 0.5)))  # nearly proportional
         rows, lanes = fitting, min(side, fitting)
+
+
+def _check_outputs(fn, configs, shared):
+    """Runs `fn` on shapes alone: it has to return arrays."""
+    one = {
+        n: jax.ShapeDtypeStruct(c.shape[1:], jax.dtypes.canonicalize_dtype(c.dtype))
+        for n, c in configs.items()
+    }
+    leaves = jax.tree.leaves(jax.eval_shape(fn, one, *shared))
+    if not leaves:
+        raise ValueError("fn returns nothing: it must return the result of one run, as arrays.")
+    if any(map(is_key, leaves)):
+        raise TypeError("fn returns a random key: return jax.random.key_data(key) instead.")
 
 
 def _refuse_batched_lapack(program: str) -> None:
@@ -321,11 +341,36 @@ def _axis(name, values):
 def _check_configs(configs):
     if not isinstance(configs, Mapping) or not configs:
         raise ValueError("configs must be a dict of arrays, as population.grid(lr=...) makes it.")
-    arrays = {name: np.asarray(values) for name, values in configs.items()}
+    arrays = {name: _column(name, values) for name, values in configs.items()}
     lengths = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
     if len(set(lengths.values())) > 1 or not all(lengths.values()):
         raise ValueError(f"configs must hold one entry per run under every name, got {lengths}.")
     return arrays
+
+
+def _column(name, values):
+    """The values as an array of numbers that JAX can hold without changing them into others."""
+    if is_key(values) or (array := np.asarray(values)).dtype.kind not in "fiubcV":
+        raise TypeError(
+            f"configs[{name!r}] must hold numbers, got {getattr(values, 'dtype', type(values))}: "
+            "keys are made from seeds inside fn, and what changes the program, such as an "
+            "optimizer's name, needs one population each."
+        )
+    if array.dtype == np.int64 and 0 <= array.min() and 2**31 <= array.max() < 2**32:
+        array = array.astype(np.uint32)  # a seed of 32 bits
+    with np.errstate(over="ignore"):
+        held = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    if array.dtype.kind == "f":
+        lost = np.isnan(array) | (np.isinf(held) & ~np.isinf(array))
+        lost |= (array != 0) & (np.abs(held) < jnp.finfo(held.dtype).tiny)
+    else:
+        lost = held != array
+    if lost.any():
+        raise ValueError(
+            f"configs[{name!r}] holds {array[lost].flat[0]}, which {held.dtype} cannot: rescale "
+            "it, or run under jax.enable_x64(True)."
+        )
+    return array
 
 
 def _bytes(call, mesh):

@@ -170,3 +170,36 @@ def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
     np.testing.assert_allclose(
         np.array(got["cost"])[finite], together.table.cost[finite], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ([1e300, 1.0], ValueError, "holds 1e\\+300, which float32 cannot"),
+        ([1e-50, 1.0], ValueError, "holds 1e-50, which float32 cannot"),
+        ([np.nan, 1.0], ValueError, "holds nan"),
+        ([2**40, 1], ValueError, "holds 1099511627776, which int32 cannot"),
+        ([-1, 2**31], ValueError, "holds 2147483648"),
+        (["adam", "sgd"], TypeError, "must hold numbers"),
+        (jax.random.split(jax.random.key(0)), TypeError, "made from seeds inside fn"),
+    ],
+)
+def test_configurations_that_would_become_other_numbers_are_refused(values, error, message):
+    with pytest.raises(error, match=message):
+        population.run(lambda c: c["a"], {"a": values}, progress=False)
+
+
+def test_a_seed_of_32_bits_stays_what_it_is():
+    seeds = [2**32 - 1, 2**24 + 1, 0]
+    found = population.run(lambda c: c["seed"], {"seed": seeds}, progress=False)
+    assert found.table.seed.tolist() == seeds and found.outputs.tolist() == seeds
+
+
+def test_what_fn_may_not_return_and_a_program_for_other_configurations():
+    with pytest.raises(ValueError, match="fn returns nothing"):
+        population.run(lambda c: None, {"a": [1.0]})
+    with pytest.raises(TypeError, match="key_data"):
+        population.run(lambda c: jax.random.key(1), {"a": [1.0]})
+    again = population.prepare(lambda c: c["a"], {"a": [1.0]}, progress=False)
+    with pytest.raises(ValueError, match=r"prepared for configs \{'a': 'float32'\}, got .*int32"):
+        again({"a": [1, 2]})

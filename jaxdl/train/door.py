@@ -16,6 +16,7 @@ from jaxdl.train.loop import Data, Plan
 from jaxdl.types import Array, Key, Params
 
 RESERVED = ("cost", "mass")
+PREFIXES = ("dev_", "gradient_norm/", "update_norm/")
 
 
 def params_arrays(params: Params) -> Params:
@@ -108,7 +109,7 @@ def check_optimizer(optimizer: Any) -> None:
     Raises:
         TypeError: if it is not.
     """
-    if not (callable(getattr(optimizer, "init", None)) and callable(optimizer.update)):
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         called = getattr(optimizer, "__name__", "optim.adam")
         raise TypeError(
             "optimizer must have the functions init and update, as optim.adam(1e-3) has, got "
@@ -122,13 +123,19 @@ def check_metrics(metrics: Mapping[str, Callable]) -> None:
 
     Raises:
         ValueError: for a name that is taken.
-        TypeError: for a metric that is not a function.
+        TypeError: for a metric that is not a function, or what is no dict of metrics.
     """
+    if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
+        raise TypeError(
+            "metrics must be a dict of names and functions, as {'accuracy': metrics.of(model, "
+            f"metrics.accuracy)}}, got {_describe(metrics)}."
+        )
     for name, metric in metrics.items():
-        if name in RESERVED or name.startswith("dev_"):
+        if name in RESERVED or name.startswith(PREFIXES):
             raise ValueError(
                 f"metric name {name!r} is taken: the history itself has 'cost' and puts 'dev_' "
-                "before the values on the dev set. Choose another name."
+                "before the values on the dev set, 'gradient_norm/' and 'update_norm/' before "
+                "statistics. Choose another name."
             )
         if not callable(metric):
             raise TypeError(
@@ -225,9 +232,9 @@ def check_metrics_run(plan: Plan, arrays: Data, params: Params) -> None:
                 f"metric {name!r} cannot be evaluated on (params, x, y) in a compiled loop: {said} "
                 + advice
             ) from error
-        if getattr(out, "shape", None) != ():
+        if getattr(out, "shape", None) != () or jnp.issubdtype(out.dtype, jnp.complexfloating):
             raise ValueError(
-                f"metric {name!r} must return one number, got {_describe(out)}. {advice}"
+                f"metric {name!r} must return one real number, got {_describe(out)}. {advice}"
             )
 
 
@@ -265,5 +272,6 @@ def _require_count(name, value):
 
 def _describe(value):
     shape = f" of shape {np.shape(value)}" if hasattr(value, "shape") else ""
+    shape = f"{shape} and dtype {value.dtype}" if shape and hasattr(value, "dtype") else shape
     text = "" if shape else f" {value!r}"
     return f"{type(value).__name__}{shape}{text if len(text) < 60 else ''}"

@@ -152,7 +152,7 @@ def prepare(
     **settings: Any,
 ) -> tuple[Plan, Data, Params]:
     """The arguments of `fit`, checked and sorted into what is done, to which arrays, from where."""
-    metrics = metrics or {}
+    metrics = {} if metrics is None else metrics
     door.check_key(key)
     door.check_optimizer(optimizer)
     door.check_metrics(metrics)

@@ -1,5 +1,7 @@
 """Wrong input to `train.fit`: one clear sentence, before anything is compiled."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +38,22 @@ CASES = {
     "params nan": ({"params": [{"w": np.full(3, np.nan)}]}, ValueError, "'0.w'"),
     "params empty": ({"params": []}, ValueError, "empty tree"),
     "metric name": ({"metrics": {"cost": accuracy(MODEL)}}, ValueError, "'cost' is taken"),
+    "metrics list": ({"metrics": [accuracy(MODEL)]}, TypeError, "a dict of names and functions"),
+    "metric norm": (
+        {"metrics": {"update_norm/0.w": accuracy(MODEL)}},
+        ValueError,
+        "'update_norm/0.w' is taken",
+    ),
+    "metric complex": (
+        {"metrics": {"c": lambda p, x, y: jnp.complex64(1j)}},
+        ValueError,
+        "one real number.*compl",
+    ),
+    "half an optimizer": (
+        {"optimizer": types.SimpleNamespace(init=len)},
+        TypeError,
+        "functions init and update",
+    ),
     "metric": ({"metrics": {"accuracy": 3}}, TypeError, "must be a function"),
     "monitor": (
         {"monitor": "dev_acuracy", "dev": (X, Y), "metrics": {"accuracy": accuracy(MODEL)}},
@@ -51,7 +69,7 @@ CASES = {
     "metric that is no number": (
         {"metrics": {"outputs": lambda p, x, y: x}},
         ValueError,
-        "'outputs' must return one number",
+        "'outputs' must return one real number",
     ),
     "metric that needs arrays": (
         {"metrics": {"auc": metrics.of(MODEL, metrics.auc)}},
