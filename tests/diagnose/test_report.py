@@ -19,6 +19,7 @@ def test_a_planted_pathology_is_the_first_finding(setting, plant):
     assert [f.name for f in found.findings] == [plant]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", HEALTHY, ids=lambda s: f"{s.name}-{'-'.join(map(str, s.hidden))}-{s.activation}"
 )
