@@ -356,7 +356,8 @@ def _column(name, values):
             "keys are made from seeds inside fn, and what changes the program, such as an "
             "optimizer's name, needs one population each."
         )
-    if array.dtype == np.int64 and 0 <= array.min() and 2**31 <= array.max() < 2**32:
+    low, high = (array.min(), array.max()) if array.size else (0, 0)
+    if array.dtype == np.int64 and low >= 0 and 2**31 <= high < 2**32:
         array = array.astype(np.uint32)  # a seed of 32 bits
     with np.errstate(over="ignore"):
         held = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
