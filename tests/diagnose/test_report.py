@@ -13,6 +13,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting, plant", CASES, ids=lambda v: v if isinstance(v, str) else v.name)
 def test_a_planted_pathology_is_the_first_finding(setting, plant):
     found = diagnose.report(run(setting, 0, plant), show=False)
