@@ -90,16 +90,16 @@ def configurations(
     A function of the seed, the round's number and what was tried before, nothing else.
     """
     rng = np.random.default_rng((seed, number))
-    lr, span, keep = _log(rng, 1e-3, 1e-2, count), _log(rng, 0.1, 1.0, count), np.ones(count)
+    lr, span, keep = _log(rng, 3e-3, 2e-2, count), _log(rng, 0.25, 1.0, count), np.ones(count)
     if move.name == "linear":
         table = _table(np.full(count, 0.02), np.geomspace(1e-5, 1.0, count), keep, 0.6 * keep)
     elif move.name == "refine":
         table = _around(_top(trials, move.family), count, rng)
     elif move.regularised:
-        keep = rng.choice([0.5, 0.65, 0.8, 0.9], count)
-        table = _table(lr, _log(rng, 1e-4, 0.1, count), keep, span)
+        keep = rng.choice([0.65, 0.8, 0.9], count)
+        table = _table(lr, _log(rng, 1e-4, 0.03, count), keep, span)
     else:
-        table = _table(lr, _log(rng, 1e-6, 1e-2, count), keep, span)
+        table = _table(lr, _log(rng, 1e-6, 1e-3, count), keep, span)
     table["seed"] = rng.integers(0, 2**23, count)
     return {name: np.asarray(values, np.float32) for name, values in table.items()}
 
@@ -159,14 +159,14 @@ _MAKE = {
     "bigger": _bigger,
     "longer": lambda base: base._replace(epochs=2 * base.epochs),
     "regularise": lambda base: base,
-    "augment": lambda base: base._replace(augment=True),
+    "augment": lambda base: _bigger(base)._replace(augment=True),
 }
 
 _TEXT = {
     "bigger": "a bigger network",
     "longer": "longer training",
     "regularise": "L2 and dropout",
-    "augment": "shifted and turned copies of the images",
+    "augment": "turned and shifted images, in a wider network",
 }
 
 

@@ -87,7 +87,7 @@ def test_configurations_are_a_function_of_seed_and_round(task):
     assert (a["lr"] != c["lr"]).any()
     assert (a["keep_prob"] < 1).all() and (a["decay"] > 0).all()
     # One learning rate in each sixth of the range, on a logarithmic scale.
-    sixths = np.floor(6 * np.log10(np.sort(a["lr"]) / 1e-3))
+    sixths = np.floor(6 * np.log(np.sort(a["lr"]) / 3e-3) / np.log(2e-2 / 3e-3))
     assert sixths.tolist() == list(range(6))
 
 
