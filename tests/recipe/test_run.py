@@ -54,7 +54,8 @@ def test_the_same_seed_and_rounds_give_the_same_bits(found):
             np.testing.assert_array_equal(one["w"], other["w"])
 
 
-def test_a_line_stays_a_line():
+def test_a_line_stays_a_line(monkeypatch):
+    monkeypatch.setattr(training, "STEPS", 2000)  # enough for the linear fits to converge
     found = go(*line(), rounds=(2, 2), test=line(40, seed=1))
     assert all(not t.family.hidden for t in found.trials)
     assert [n.sizes for n in found.model.networks] == [(2, 1)]
