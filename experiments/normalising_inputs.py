@@ -75,7 +75,7 @@ class Config:
     problems: int = 14
     draws: int = 8
     steps: int = 150
-    seed: int = 0
+    seed: int = 5000
 
 
 FULL = Config(problems=40)

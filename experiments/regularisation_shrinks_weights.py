@@ -74,7 +74,7 @@ class Config:
     draws: int = 1
     steps: int = 1200
     rate: float = 0.1
-    seed: int = 0
+    seed: int = 5000
 
 
 FULL = Config(problems=40, draws=3)

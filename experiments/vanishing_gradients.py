@@ -36,7 +36,6 @@ CLAIM = lab.Claim(
     section="Vanishing / Exploding gradients",
     quantifier="can",
     number="40",
-    headline=True,
     literature=(
         lab.Source(
             "Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward "
