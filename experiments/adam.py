@@ -194,7 +194,6 @@ def judge(config, measured):
     tuned = holds["all tuned"]
     found = shares.decide(tuned, CLAIM.gamma, {"family": families, "axes": axes}, families, holds)
     best = float(at_most(distances["all tuned"], 0.0).mean())
-    share = found.share
     by = {s["by"]["protocol"]: s["value"] for s in found.strata if "protocol" in s["by"]}
     ends = {name: float(measured["online"][name][-1]) for name in ("Adam", "AMSGrad")}
     weakest = min((s for s in found.strata if "family" in s["by"]), key=lambda s: s["value"])
@@ -202,13 +201,13 @@ def judge(config, measured):
         base,
         verdict=found.verdict,
         sentence=(
-            f"Tuned Adam needs at most twice the steps of the best of three tuned others in "
-            f"{share.value:.0%} of problems [{share.low:.0%}, {share.high:.0%}] (“usually” asks "
-            f"for 75%), in {weakest['value']:.0%} on {weakest['by']['family']}, the lowest; it is "
-            f"the fastest in {best:.0%}. Left at its default rate against tuned others it does "
-            f"so in {by['Adam at 0.001, others tuned']:.0%}; with all at their defaults, in "
-            f"{by['all at defaults']:.0%}. On Reddi's problem, whose optimum is −1, Adam ends at "
-            f"{ends['Adam']:+.2f} and AMSGrad at {ends['AMSGrad']:+.2f}."
+            "Tuned Adam needs at most twice the steps of the best of three tuned others in "
+            f"{shares.percent(found.share)} of problems (“usually” asks for 75 %), in "
+            f"{100 * weakest['value']:.0f} % on {weakest['by']['family']}, the lowest; it is the "
+            f"fastest in {100 * best:.0f} %. Left at its default rate against tuned others it does "
+            f"so in {100 * by['Adam at 0.001, others tuned']:.0f} %; with all at their defaults, "
+            f"in {100 * by['all at defaults']:.0f} %. On Reddi's problem, whose optimum is −1, "
+            f"Adam ends at {ends['Adam']:+.2f} and AMSGrad at {ends['AMSGrad']:+.2f}."
         ),
         estimate=lab.Estimate(
             "share of problems in which Adam needs at most twice the steps of the best other",

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from jaxdl import lab, losses, models, optim
-from jaxdl.lab import problems, scores
+from jaxdl import lab, losses, models, optim, stats
+from jaxdl.lab import problems, scores, shares
 
 CLAIM = lab.Claim(
     name="batch_size",
@@ -140,7 +140,8 @@ def judge(config, measured):
     """The study's judgement in epochs and in seconds, which are strata of one moderator."""
     runs = {"epochs": measured["runs"], "seconds": in_seconds(measured)}
     found = {unit: lab.judge(CLAIM, STUDY, r) for unit, r in runs.items()}
-    epochs, in_time = found["epochs"], found["seconds"].estimate
+    epochs, seconds = found["epochs"], found["seconds"].estimate
+    in_time = stats.Estimate(seconds.value, seconds.low, seconds.high)
     sides = [e.estimate.low > 0.5 or e.estimate.high < 0.5 for e in found.values()]
     ahead = [e.estimate.value > 0.5 for e in found.values()]
     split = all(sides) and ahead[0] != ahead[1]
@@ -154,10 +155,10 @@ def judge(config, measured):
         epochs,
         verdict=verdict,
         sentence=(
-            f"{epochs.sentence} Batches of 16 beat batches of 64 in {small:.0%}. In seconds, where "
-            f"an epoch in batches of 64 takes {ratio[MIDDLE]:.1f} times as long as a full one and "
+            f"{epochs.sentence} Batches of 16 beat batches of 64 in {100 * small:.0f} %. In "
+            f"seconds, where an epoch in batches of 64 takes {ratio[MIDDLE]:.1f} times as long as a full one and "
             f"in batches of 16 {ratio[SMALL]:.1f} times, the full batch is sooner in "
-            f"{in_time.value:.0%} [{in_time.low:.0%}, {in_time.high:.0%}]."
+            f"{shares.percent(in_time)}."
         ),
         figures=epochs.figures
         | {f"seconds of an epoch, {name}, over the full batch's": r for name, r in ratio.items()},

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxdl import lab, losses, models, optim, population
+from jaxdl import lab, losses, models, optim, population, stats
 from jaxdl.lab import problems, shares
 
 CLAIM = lab.Claim(
@@ -232,21 +232,21 @@ def judge(config, measured):
     )
     by = {s["by"]["conclusion"]: s for s in found.strata}
     told = "; ".join(
-        f"{name} in {s['value']:.0%} [{s['low']:.0%}, {s['high']:.0%}]" for name, s in by.items()
+        f"{name} in {shares.percent(stats.Estimate(s['value'], s['low'], s['high']))}"
+        for name, s in by.items()
     )
     arms = {
         **dict(zip(STARTS, measured["initialization"].T, strict=True)),
         **dict(zip(OPTIMIZERS, measured["optimizers"].T, strict=True)),
         **{f"{n} units": a for n, a in zip(UNITS, measured["planar"].T, strict=True)},
     }
-    share = found.share
     return lab.Judgement(
         verdict=found.verdict,
         sentence=(
-            f"Over {config.seeds:,} seeds the assignments' conclusions hold in {share.value:.0%} "
-            f"of cases [{share.low:.0%}, {share.high:.0%}]; “almost always” asks for 90%. {told}."
+            f"Over {config.seeds:,} seeds the assignments' conclusions hold in "
+            f"{shares.percent(found.share)} of cases; “almost always” asks for 90 %. {told}."
         ),
-        estimate=lab.Estimate("share of seeds in which a printed conclusion holds", *share),
+        estimate=lab.Estimate("share of seeds in which a printed conclusion holds", *found.share),
         figures={
             f"accuracy, {name}: median, 5 % and 95 % of the seeds": (
                 " / ".join(f"{q:.1%}" for q in np.quantile(a, (0.5, 0.05, 0.95)))

@@ -201,11 +201,11 @@ def judge(config, measured):
     return lab.Judgement(
         verdict=found.verdict if exact else "contradicted",
         sentence=(
-            f"Over the first 3/(1 − β) values bias correction lowers the error in "
-            f"{found.share.value:.0%} of problems [{found.share.low:.0%}, {found.share.high:.0%}]; "
-            f"“can” asks for 50%. It takes a level: where that is zero the correction helps in "
-            f"{zero:.0%}, since it only amplifies noise, and where it is below 0.3 deviations of "
-            f"the noise in {small:.0%}. On a constant it is exact to "
+            "Over the first 3/(1 − β) values bias correction lowers the error in "
+            f"{shares.percent(found.share)} of problems; “can” asks for 50 %. It takes a level: "
+            f"where that is zero the correction helps in {100 * zero:.0f} %, since it only "
+            f"amplifies noise, and where it is below 0.3 deviations of the noise in "
+            f"{100 * small:.0f} %. On a constant it is exact to "
             f"{max(measured['constant'], measured['shortfall']):.0e}."
         ),
         estimate=lab.Estimate("share of problems in which correction lowers the error",

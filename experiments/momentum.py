@@ -123,7 +123,7 @@ def judge(config, measured):
     return dataclasses.replace(
         found,
         sentence=f"{found.sentence} At the default rate, plain descent with the bigger step "
-        f"α / (1 − β) beats it in {control['value']:.0%} too.",
+        f"α / (1 − β) beats it in {100 * control['value']:.0f} % too.",
     )
 
 

@@ -181,21 +181,20 @@ def judge(config, measured):
     errors = {
         name: np.median(values, axis=0).round(3) for name, values in measured["errors"].items()
     }
-    share, ends = found.share, (0, -1)
+    few, many = errors["features + logistic regression"], errors["large network"]
     told = " and ".join(
-        f"with {config.sizes[i]:,} examples {errors['features + logistic regression'][i]:.0%} "
-        f"against {errors['large network'][i]:.0%}"
-        for i in ends
+        f"with {config.sizes[i]:,} examples {100 * few[i]:.0f} % against {100 * many[i]:.0f} %"
+        for i in (0, -1)
     )
     return lab.Judgement(
         verdict=found.verdict,
         sentence=(
-            f"In {share.value:.0%} of problems [{share.low:.0%}, {share.high:.0%}] features win "
-            f"with {config.sizes[0]:,} examples ({little.mean():.0%}) and the large network wins "
-            f"with {config.sizes[-1]:,} ({much.mean():.0%}); “usually” asks for 75%. Median error "
-            f"of logistic regression on the features against the large network: {told}."
+            f"In {shares.percent(found.share)} of problems features win with {config.sizes[0]:,} "
+            f"examples ({100 * little.mean():.0f} %) and the large network wins with "
+            f"{config.sizes[-1]:,} ({100 * much.mean():.0f} %); “usually” asks for 75 %. Median "
+            f"error of logistic regression on the features against the large network: {told}."
         ),
-        estimate=lab.Estimate("share of problems in which both halves hold", *share),
+        estimate=lab.Estimate("share of problems in which both halves hold", *found.share),
         figures={
             f"median test error, {name}, n = {n:,}": float(values[i])
             for name, values in errors.items()

@@ -21,8 +21,8 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from jaxdl import lab, optim
-from jaxdl.lab import problems, scores
+from jaxdl import lab, optim, stats
+from jaxdl.lab import problems, scores, shares
 
 CLAIM = lab.Claim(
     name="tanh_and_sigmoid",
@@ -131,8 +131,8 @@ def judge(config, measured):
         found,
         sentence=(
             f"{found.sentence} A σ network that starts as the same function beats plain σ in "
-            f"{made_up['value']:.0%}; against it tanh is faster in {rest.value:.0%} "
-            f"[{rest.low:.0%}, {rest.high:.0%}]."
+            f"{100 * made_up['value']:.0f} %; against it tanh is faster in "
+            f"{shares.percent(stats.Estimate(rest.value, rest.low, rest.high))}."
         ),
         effects=[*found.effects, *(e | {"primary": False} for e in against.effects)],
         figures=found.figures

@@ -295,7 +295,7 @@ def _table(names, cells):
     number = base.mark_text(fontSize=12).encode(
         text=alt.Text("value:Q", format=".0%"),
         color=alt.condition(
-            "abs(datum.value - 0.5) > 0.3", alt.value("#ffffff"), alt.value("#1b1f24")
+            "abs(datum.value - 0.5) > 0.36", alt.value("#ffffff"), alt.value("#1b1f24")
         ),
     )
     squares = base.mark_rect().encode(color=fill)
