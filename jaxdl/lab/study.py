@@ -11,6 +11,7 @@ that picks a setting for every arm on every problem, run on fresh seeds.
 
 import dataclasses
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -220,19 +221,29 @@ def _run_family(study: Study, family: Family, sizes: Any) -> Runs:
 
 def draw(family: Family, count: int, seed: int) -> dict[str, np.ndarray]:
     """`count` problems: their numbers by name. The first ones do not depend on how many follow."""
+    own = _number(family)
     rows = [
         {name: float(d(rng)) for name, d in family.draws.items()}
-        for rng in (np.random.default_rng([seed, i]) for i in range(count))
+        for rng in (np.random.default_rng([seed, own, i]) for i in range(count))
     ]
     return {name: np.array([row[name] for row in rows]) for name in family.draws} | {
         "instance": np.arange(count)
     }
 
 
+def _number(family):
+    """Made of the name: two families of one kind must not hold the same problems twice.
+
+    Intervals count the problems of all families as independent.
+    """
+    return zlib.crc32(family.name.encode())
+
+
 def _program(study, family, seed):
     def trial(config, data):
         problem = {n: v for n, v in config.items() if "/" not in n and n != "seed"}
-        key = jax.random.fold_in(jax.random.key(seed), config["instance"])
+        own = jax.random.fold_in(jax.random.key(seed), _number(family))
+        key = jax.random.fold_in(own, config["instance"])
         keys = Keys(key, jax.random.fold_in(key, config["seed"]))
         out = {}
         for arms in _alike(study.arms):

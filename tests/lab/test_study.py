@@ -79,6 +79,17 @@ def test_more_problems_leave_the_first_ones_alone(runs):
         )
 
 
+def test_families_of_one_kind_hold_different_problems(runs):
+    """Else their problems would count twice, and intervals would be too narrow."""
+    one, other = (runs[name] for name in ("coins", "more coins"))
+    assert not np.any(np.isin(one.problems["size"], other.problems["size"]))
+    noise = [
+        run.scores["default"]["low"] + run.problems["size"][:, None]
+        - run.problems["size"][:, None] ** 2 for run in (one, other)
+    ]  # fmt: skip
+    assert not np.any(np.isclose(*noise, atol=1e-4))
+
+
 def test_another_seed_draws_other_problems(runs):
     other = lab.run(coins(), dataclasses.replace(SIZES, seed=1))
     assert not np.any(np.isin(other["coins"].problems["size"], runs["coins"].problems["size"]))
