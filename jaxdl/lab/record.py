@@ -72,11 +72,15 @@ def kept(module: ModuleType, config: Any, size: str, folder: pathlib.Path) -> di
     """
     name = module.CLAIM.name
     path = folder / f"{name}.json"
-    if size == "smoke" or not path.exists() or not (folder / f"{name}.chart.json").exists():
+    if size == "smoke":
         return None
     try:
-        result = json.loads(path.read_text())
-    except ValueError:
+        result, chart = (
+            json.loads(p.read_text(encoding="utf-8")) for p in (path, folder / f"{name}.chart.json")
+        )
+    except (OSError, ValueError):
+        return None
+    if not (isinstance(result, dict) and isinstance(chart, dict)):
         return None
     now = {
         "size": size,
@@ -149,7 +153,7 @@ def write(result: dict[str, Any], chart: dict[str, Any], folder: pathlib.Path) -
 
 def write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
     """Write a text file, or, if that is interrupted, leave what was there."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may share a folder
     partial.write_text(text + "\n", encoding="utf-8", newline="\n")
     os.replace(partial, path)
     return path

@@ -143,6 +143,37 @@ def test_a_broken_file_is_named_and_the_rest_is_shown(tmp_path):
     assert "Could not be read: broken.json." in text and 'id="a"' in text
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({key: None} for key in ("title", "estimate", "platform", "seconds", "strata", "figures")),
+        {"verdict": ["supported"]},
+        {"verdict": "proved"},
+        {"number": 9},
+        {"seconds": float("nan")},
+        {"n_problems": True},
+        {"gamma": "usually"},
+        {"estimate": {"name": "share", "value": 0.5}},
+        {"effects": [made.effect("tuned", 0) | {"families": ["one"]}]},
+        {"literature": ["Polyak 1964"]},
+        {"claim": "of another file"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_result_of_another_shape_does_not_cost_the_page(tmp_path, changes):
+    made.write(tmp_path, made.result("a"))
+    (tmp_path / "b.json").write_text(json.dumps(made.result("b") | changes))
+    found, unreadable = entries.read(tmp_path, None)
+    assert [entry.name for entry in found] == ["a"] and unreadable == ["b.json"]
+
+
+@pytest.mark.parametrize("chart", [[1], {}, {"mark": "nonsense"}, {"params": 5}])
+def test_a_chart_that_cannot_be_drawn_costs_only_itself(tmp_path, chart):
+    made.write(tmp_path, made.result("a"), a=chart)
+    text = ledger.write(tmp_path).read_text()
+    assert "Could not be read: a.chart.json." in text and 'id="a"' in text
+
+
 def test_an_empty_folder_says_what_to_do(tmp_path):
     text = ledger.write(tmp_path / "none yet", tmp_path / "nor this").read_text()
     assert "No findings yet: run <code>python -m experiments</code>" in text

@@ -120,6 +120,16 @@ def test_a_finding_of_the_same_specification_is_kept(tmp_path):
     assert len(runs) == 4
 
 
+@pytest.mark.parametrize("damaged", ["coin.json", "coin.chart.json"])
+@pytest.mark.parametrize("text", ["[1, 2]", "{", ""])
+def test_a_damaged_finding_is_measured_again(tmp_path, damaged, text):
+    (first,) = runner.run_many([experiment()], "default", tmp_path)
+    (tmp_path / damaged).write_text(text)
+    (again,) = runner.run_many([experiment()], "default", tmp_path)
+    assert again["verdict"] == first["verdict"]
+    assert isinstance(json.loads((tmp_path / damaged).read_text()), dict)
+
+
 def test_unknown_experiment_suggests_the_nearest(capsys):
     assert lab.main_of_package(experiments, ["symetry"]) == 2
     assert "Did you mean 'symmetry'?" in capsys.readouterr().err

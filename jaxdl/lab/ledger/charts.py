@@ -31,12 +31,18 @@ def still(chart: dict[str, Any], cache: pathlib.Path) -> str:
     Args:
         chart: a Vega-Lite specification.
         cache: a folder in which pictures are kept by the hash of what they show.
+
+    Raises:
+        ValueError: if that is no chart.
     """
     path = cache / f"{_key(chart)}.txt"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        record.write_whole(path, _picture(chart))
-    return path.read_text(encoding="utf-8").rstrip("\n")
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\n")
+    except FileNotFoundError:  # not drawn yet, or forgotten by another run in this folder
+        picture = _picture(chart)
+    cache.mkdir(parents=True, exist_ok=True)
+    record.write_whole(path, picture)
+    return picture
 
 
 def forget(cache: pathlib.Path, shown: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -51,11 +52,11 @@ def render(
 ) -> str:
     """The page as text; charts are left out, largest pictures first, where it would not fit."""
     scripts = {"bundle": vega.bundle(), "ledger": vega.drawing() + _asset("ledger.js")}
-    drawings = {
-        e.name: Drawing(embedded(e.chart), charts.still(e.chart, cache))
-        for e in found
-        if e.chart is not None
-    }
+    drawings, found, unreadable = _drawings(found, cache), [*found], [*unreadable]
+    for i, entry in enumerate(found):
+        if entry.chart is not None and entry.name not in drawings:
+            found[i] = dataclasses.replace(entry, chart=None)
+            unreadable.append(f"{entry.name}.chart.json")
     listed = [cards.card(entry) for entry in found]
     context = {
         "cards": listed,
@@ -79,6 +80,16 @@ def render(
     }
     room = most - SPARE - len(_fill(context).encode())
     return _fill(context | {"drawings": fitting(drawings, room)})
+
+
+def _drawings(found: list[findings.Entry], cache: pathlib.Path) -> dict[str, Drawing]:
+    """Of every finding whose chart can be drawn."""
+    drawn = {}
+    for entry in found:
+        if entry.chart is not None:
+            with contextlib.suppress(ValueError):
+                drawn[entry.name] = Drawing(embedded(entry.chart), charts.still(entry.chart, cache))
+    return drawn
 
 
 def fitting(drawings: dict[str, Drawing], room: int) -> dict[str, Drawing]:

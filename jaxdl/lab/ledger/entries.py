@@ -6,7 +6,7 @@ import pathlib
 import re
 from typing import Any
 
-from jaxdl.lab.ledger import parts, words
+from jaxdl.lab.ledger import parts, shape, words
 
 SIZES = ("default", "full")
 """From small to large; a smoke run concludes nothing and is never shown."""
@@ -139,13 +139,20 @@ def _folder(folder: pathlib.Path, unreadable: list[str]) -> dict[str, dict[str, 
         if path.name.endswith((".chart.json", ".smoke.json")):
             continue
         result = _json(path, unreadable)
-        if isinstance(result, dict) and "verdict" in result and result.get("size") in SIZES:
+        if not (isinstance(result, dict) and "verdict" in result and result.get("size") in SIZES):
+            continue
+        if shape.fits(result) and result["claim"] == path.stem:
             found[path.stem] = result
+        else:
+            unreadable.append(path.name)
     return found
 
 
 def _chart(path: pathlib.Path, unreadable: list[str]) -> dict[str, Any] | None:
-    return _json(path, unreadable) if path.exists() else None
+    chart = _json(path, unreadable) if path.exists() else None
+    if chart is not None and not isinstance(chart, dict):
+        unreadable.append(path.name)
+    return chart if isinstance(chart, dict) else None
 
 
 def _json(path: pathlib.Path, unreadable: list[str]) -> Any:
