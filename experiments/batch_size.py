@@ -156,9 +156,9 @@ def judge(config, measured):
         verdict=verdict,
         sentence=(
             f"{epochs.sentence} Batches of 16 beat batches of 64 in {100 * small:.0f} %. In "
-            f"seconds, where an epoch in batches of 64 takes {ratio[MIDDLE]:.1f} times as long as a full one and "
-            f"in batches of 16 {ratio[SMALL]:.1f} times, the full batch is sooner in "
-            f"{shares.percent(in_time)}."
+            f"seconds, where an epoch in batches of 64 takes {ratio[MIDDLE]:.1f} times as long as "
+            f"a full one and in batches of 16 {ratio[SMALL]:.1f} times, the full batch is "
+            f"sooner in {shares.percent(in_time)}."
         ),
         figures=epochs.figures
         | {f"seconds of an epoch, {name}, over the full batch's": r for name, r in ratio.items()},
