@@ -56,6 +56,14 @@ def is_simple(c: float) -> bool:
     return close(float(near), c) and abs(near.numerator) <= (64 if near.denominator == 1 else 12)
 
 
+def along(axes: tuple[int, ...]) -> str:
+    """Axes as a person writes them: axis 0, axes 0 and 2."""
+    names = [str(axis) for axis in axes]
+    return (
+        f"axis {names[0]}" if len(names) == 1 else f"axes {', '.join(names[:-1])} and {names[-1]}"
+    )
+
+
 def written(c: float) -> str:
     """A number as a person writes it: 2, 1/3, 0.8, 1.2345."""
     near = Fraction(c).limit_denominator(64)

@@ -162,7 +162,8 @@ def sections(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _finding(i: int, finding: Finding) -> str:
-    also = f" (or: {', '.join(finding.equivalent)})" if finding.equivalent else ""
+    link = "nearest" if finding.cause == "unknown" else "or"
+    also = f" ({link}: {', '.join(finding.equivalent)})" if finding.equivalent else ""
     return f"{i}. {finding.cause}{also}: {finding.explanation.removeprefix(': ')}"
 
 

@@ -76,6 +76,36 @@ def attention(p, x, y, bug=""):
     return jnp.mean(jnp.sum((shares @ v - y) ** 2, axis=(1, 2)))
 
 
+def masked(p, x, y, bug=""):
+    """Causal attention: the scaling lies between the product and a mask that is fixed."""
+    scores = (x @ p["q"]) @ (x @ p["k"]).swapaxes(1, 2)
+    root = jnp.sqrt(jnp.asarray(p["q"].shape[-1], x.dtype))
+    scaled = stop(scores / root) + (scores - stop(scores)) if bug == "unscaled" else scores / root
+    before = jnp.tril(jnp.ones(scores.shape[1:], bool))
+    shares = jax.nn.softmax(jnp.where(before, scaled, -1e9), axis=-1)
+    return jnp.mean(jnp.sum((shares @ (x @ p["v"]) - y) ** 2, axis=(1, 2)))
+
+
+def two_convolutions(p, x, y, bug=""):
+    def conv(x, k, padding=((1, 1), (1, 1))):
+        return jax.lax.conv_general_dilated(x, k, (1, 1), padding)
+
+    a = jnp.tanh(conv(x, p["k"]))
+    z = conv(stop(a) if bug == "crop" else a, p["l"])
+    if bug == "crop":  # the way back to a cuts the padded gradient from its corner
+        other = conv(a, stop(p["l"]), ((0, 2), (0, 2)))
+        z = z + other - stop(other)
+    return jnp.mean(jnp.sum((z - y) ** 2, axis=(1, 2, 3)))
+
+
+def exposed(p, x, y, bug=""):
+    """Poisson regression; the number of trials of each row is data."""
+    rate = jnp.exp(x[:, 1:] @ p["w"] + p["b"])
+    mean = x[:, 0] * rate
+    terms, plain = mean - y * jnp.log(mean), rate - y * jnp.log(rate)
+    return jnp.mean(stop(terms) + plain - stop(plain) if bug == "unexposed" else terms)
+
+
 def draws():
     rng = np.random.default_rng(1)
     n = rng.normal
@@ -92,6 +122,13 @@ def draws():
         attention: (
             parameters(q=(3, 4), k=(3, 4), v=(3, 2)), n(size=(7, 5, 3)), n(size=(7, 5, 2)),
         ),
+        masked: (
+            parameters(q=(3, 3), k=(3, 3), v=(3, 2)), n(size=(5, 4, 3)), n(size=(5, 4, 2)),
+        ),
+        two_convolutions: (
+            parameters(k=(2, 1, 3, 3), l=(1, 2, 3, 3)), n(size=(5, 1, 4, 4)), n(size=(5, 1, 4, 4)),
+        ),
+        exposed: (parameters(w=2, b=()), 1.5 + rng.random((7, 3)), n(size=7)),
     }  # fmt: skip
 
 
@@ -128,6 +165,9 @@ TABLE = [
     (attention, "query", None, "zero_leaf"),
     (attention, "unscaled", None, "scale"),
     (attention, "diagonal", None, "softmax_jacobian_diagonal"),
+    (masked, "unscaled", None, "scale"),
+    (two_convolutions, "crop", None, "padding_or_stride_shift"),
+    (exposed, "unexposed", None, "unknown"),
 ]
 
 

@@ -22,7 +22,7 @@ from jaxdl.gradcheck.replay.regions import (
     is_epsilon,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import line, mask_of
+from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -45,7 +45,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     at = f" at {line(node)}" if line(node) else ""
     kinked = any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
 
-    algebraic = 0.6 if all(n.prim in ALGEBRAIC for n in region.nodes) else 0.0
+    algebraic = 0.6 if all(plain(tape, n) for n in region.nodes) else 0.0
 
     def variant(value, words, text, cost):
         if not np.any(value):
@@ -90,6 +90,11 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     return {key: v for key, v in found.items() if v is not None}
 
 
+def plain(tape: Tape, node: Node) -> bool:
+    """Is it algebra, or a mask that no parameter decides, and so hardly part of an activation?"""
+    return node.prim in ALGEBRAIC or (node.prim == "select_n" and not decides(tape, node))
+
+
 def is_switch(derivative) -> bool:
     """Does it hold nothing but zeros and ones, as the derivative of a ReLU?"""
     return bool(np.all((derivative == 0) | (derivative == 1)))
@@ -116,6 +121,10 @@ def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
         return ("clip_or_eps_ignored",), "the ε or clip is ignored", 0.5
     if mask_of(tape, node) is not None:
         return ("dropout_mask_missing",), "the mask is not applied on the way back", 0.5
+    scales = node.prim == "mul" or (node.prim == "div" and tape.moving(node) == [0])
+    if scales and factor_of(tape, node) is None:
+        words = ("unknown", "activation_derivative_wrong", "path_dropped")
+        return words, "a factor that is an array of data is left out on the way back", 0.8
     return ("activation_derivative_wrong",), f"one step ({node.prim}) is left out of f′", 0.8
 
 

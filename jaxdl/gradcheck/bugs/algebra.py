@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_bias
-from jaxdl.gradcheck.coefficients import close, law, written
+from jaxdl.gradcheck.coefficients import along, close, law, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.filters import is_filter, shift_words
 from jaxdl.gradcheck.replay.structure import penalty_nodes
@@ -121,7 +121,7 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
         for axes in itertools.combinations([i for i in range(rank) if shape[i] > 1], count):
             kernel = any(is_filter(tape, leaf, axis) for axis in axes)
             words = ("conv_flip",) if kernel else ("unknown", "conv_flip", "stale_operand")
-            text = f"the gradient is flipped along axes {axes}"
+            text = f"the gradient is flipped along {along(axes)}"
             found["flipped", axes] = exact(lambda ct, axes=axes: np.flip(ct, axes), words, text)
     for axis, step in itertools.product(range(rank), (1, -1)):
         if shape[axis] > 2:
@@ -152,7 +152,7 @@ def _reductions(tape, leaf, shape, exact) -> dict:
     for axes in axes_sets:
         for how, f in (("sum", np.sum), ("mean", np.mean)):
             scalar = len(axes) == len(shape)
-            what = "all its entries" if scalar else f"axes {axes}"
+            what = "all its entries" if scalar else along(axes)
             found["reduced", axes, how] = exact(
                 lambda ct, f=f, axes=axes: np.broadcast_to(f(ct, axes, keepdims=True), shape),
                 words,

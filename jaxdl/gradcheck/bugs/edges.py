@@ -15,7 +15,14 @@ from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
-from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of, penalty_nodes
+from jaxdl.gradcheck.replay.structure import (
+    factor_of,
+    leaf_source,
+    line,
+    made,
+    mask_of,
+    penalty_nodes,
+)
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
 
@@ -144,9 +151,15 @@ def _penalty(case, node, position, leaf, found, at) -> Name | None:
         return None
     if close(found.factor, 0.0):
         return Name(("l2_missing",), f"the penalty's gradient is left out{at}", 0.45)
-    power = {0: "", 1: " · m", -1: " / m"}[found.power]
-    text = f"the penalty's gradient is multiplied by {written(found.factor)}{power}{at}"
+    text = f"the penalty's gradient is multiplied by {_law(found)}{at}"
     return Name(("l2_scaled",), text, 0.5)
+
+
+def _law(found) -> str:
+    """factor · m^power as a person writes it: 2, m, 2 · m, 1 / m."""
+    if found.power == 1 and close(found.factor, 1.0):
+        return "m"
+    return written(found.factor) + {0: "", 1: " · m", -1: " / m"}[found.power]
 
 
 def _dropout(case, node, position, leaf, found, at) -> Name | None:
@@ -270,10 +283,15 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     if (node.index, position) in inside(tape) and np.size(tape.values[node.outs[0]]) > 1:
         words = ("activation_derivative_wrong", "path_dropped")
         return Name(words, f"one term of the derivative is left out{at}", 0.65)
-    text = f"what comes back through this edge is left out{at}"
+    text = f"the path back to {_array(tape, node.ins[position])} is left out{at}"
     if carries(tape, node, position):
         return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
     return Name(("path_dropped",), text, 0.5)
+
+
+def _array(tape: Tape, var: int) -> str:
+    place = made(tape, var)
+    return "a parameter" if place.startswith("of parameter") else f"the array {place}"
 
 
 def is_shared(tape: Tape, leaf: int) -> bool:

@@ -96,7 +96,26 @@ def _to_input(case: Case, node: Node, flips, shifts) -> dict:
 
         text = f"the input's gradient is shifted by {move}"
         found["input shift", move, wrap] = _one_way(case, node, 0, back, SHIFT, text)
+    for move in dict(shifts):
+
+        def cropped(ct, x, kernel, move=move):
+            return conv_back_input(_cropped(params, move), ct, x, kernel)
+
+        text = f"the padding is cut off {places(move)} from the right place"
+        found["input crop", move] = _one_way(case, node, 0, cropped, SHIFT, text)
     return found
+
+
+def places(move: tuple[int, ...]) -> str:
+    """A move along the spatial axes in words."""
+    steps = ", ".join(f"{s:+d} along axis {i}" for i, s in enumerate(move) if s)
+    return f"({steps})"
+
+
+def _cropped(params: dict, move: tuple[int, ...]) -> dict:
+    """The convolution whose window lies `move` off: what was padding before comes in."""
+    padding = zip(params["padding"], move, strict=True)
+    return params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
 
 
 def _to_kernel(case: Case, node: Node, flips, shifts) -> dict:

@@ -24,12 +24,12 @@ def family(case: Case, node: Node) -> dict:
     found = {}
     for first, added, step in itertools.product((0, *axes[1:]), (False, True), (1, -1)):
         which = "last" if step > 0 else "first"
-        scope = f", for each index of axis {first}" if added else ""
+        scope = f", in each slice of axis {first}," if added else ""
         found[first, added, step] = Variant(
             lambda c, how=(first, added, step): assigned(*how),
             tape.leaves[node.ins[0]],
             words,
-            f"of an index that occurs several times, the {which} counts{scope} at {line(node)}",
+            f"where an index occurs several times, only the {which} counts{scope} at {line(node)}",
             0.5,
         )
     return found

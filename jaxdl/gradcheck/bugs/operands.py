@@ -10,7 +10,7 @@ from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear, regions
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
-from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -106,11 +106,17 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
             text = f"another parameter is used in place of an operand{at}"
         else:
-            text = f"the array {made(tape, var)} is used in place of an operand{at}"
+            text = f"the array {made(tape, var)} is used in place of {_own(tape, node, q)}{at}"
         found["operand", p, address] = Variant(
             substituted(np.transpose(tape.values[var], order)), reach, words, text, 0.7
         )
     return found
+
+
+def _own(tape: Tape, node: Node, q: int) -> str:
+    """The right operand in words; of one made on the same line the place says nothing."""
+    place = made(tape, node.ins[q])
+    return "an operand" if place == f"made at {line(node)}" else f"the one {place}"
 
 
 def _is_plain_factor(tape: Tape, node: Node) -> bool:
@@ -152,16 +158,6 @@ def square_transposes(shape: tuple[int, ...]):
                 order = list(range(rank))
                 order[i], order[j] = j, i
                 yield tuple(order)
-
-
-def made(tape: Tape, var: int) -> str:
-    """Where an array comes from, in words."""
-    index = tape.producer[var]
-    place = "" if index is None else line(tape.nodes[index])
-    if place:
-        return f"made at {place}"
-    leaf = leaf_source(tape, var)
-    return "of the input" if leaf is None else f"of parameter leaf {leaf}"
 
 
 def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from jaxdl.gradcheck.coefficients import along
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node
@@ -30,7 +31,7 @@ def family(case: Case, node: Node) -> dict:
                     reduced(node.ins[p], axes, f, shape),
                     tape.leaves[node.ins[p]],
                     ("bias_reduction_wrong",),
-                    f"its gradient is the {how} over axes {axes} at {line(node)}",
+                    f"its gradient is the {how} over {along(axes)} at {line(node)}",
                     0.5 + 0.2 * (how == "maximum"),
                 )
     return found

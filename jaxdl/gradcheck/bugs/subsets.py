@@ -22,8 +22,8 @@ def kept_sets(n: int) -> dict[str, np.ndarray]:
     sets = {
         "all but the last": index < n - 1,
         "all but the first": index > 0,
-        "only the last": index == n - 1,
-        "only the first": index == 0,
+        "only the last one": index == n - 1,
+        "only the first one": index == 0,
         "the first half": index < n // 2,
         "the second half": index >= n // 2,
         "every second one": index % 2 == 0,

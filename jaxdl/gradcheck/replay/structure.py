@@ -210,6 +210,16 @@ def leaf_source(tape: Tape, var: int) -> int | None:
     return tape.inputs.index(var)
 
 
+def made(tape: Tape, var: int) -> str:
+    """Where an array comes from, in words."""
+    index = tape.producer[var]
+    place = "" if index is None else line(tape.nodes[index])
+    if place:
+        return f"made at {place}"
+    leaf = leaf_source(tape, var)
+    return "of the input" if leaf is None else f"of parameter leaf {leaf}"
+
+
 @lru_cache(maxsize=256)
 def bits(mask: int) -> tuple[int, ...]:
     """Positions of the ones."""
