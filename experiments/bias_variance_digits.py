@@ -180,7 +180,8 @@ def described(helped, change, arms):
     if not len(helped):
         return ""
     words = (
-        f"{arm} helps in {helped[:, j].mean():.0%} ({np.median(change[:, j]):+.1f} points)"
+        f"{arm} helps in {shares.percent(helped[:, j].mean())} ({np.median(change[:, j]):+.1f} "
+        "points)"
         for j, arm in enumerate(ARMS)
         if j in arms
     )

@@ -325,11 +325,13 @@ def judge(config, measured):
             f"Four times as many units with tuned λ reduce bias without raising variance in "
             f"{shares.percent(found.share)} of {len(rows)} problems, with λ = 0 in "
             f"{shares.percent(free)}; “almost always” asks for 90 %. With tuned λ bias falls in "
-            f"{bias.value:.0%} of them, the variance does not rise in {variance.value:.0%}, the "
-            f"expected error falls in {error.value:.0%}. Without a penalty the error of random "
+            f"{shares.percent(bias.value)} of them, the variance does not rise in "
+            f"{shares.percent(variance.value)}, the "
+            f"expected error falls in {shares.percent(error.value)}. Without a penalty the error "
+            "of random "
             f"features peaks at N = {noisy[PEAK]} for n = 100, more than "
             f"{10 ** int(np.log10(noisy[HEIGHT])):,} times as high as at the largest width; "
-            f"tuned, it rises by at most {max(noisy[RISE], 0):.1%} from one width to "
+            f"tuned, it rises by at most {100 * max(noisy[RISE], 0):.1f} % from one width to "
             f"the next." + dependence(found.split)
         ),
         estimate=lab.Estimate(
@@ -363,7 +365,8 @@ def dependence(split):
     if name == "protocol":
         return " So it depends on λ."
     return (
-        f" It depends on the {name}: {high['value']:.0%} for {above} against {low['value']:.0%} "
+        f" It depends on the {name}: {shares.percent(high['value'])} for {above} against "
+        f"{shares.percent(low['value'])} "
         f"for {below}."
     )
 

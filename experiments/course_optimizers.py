@@ -139,7 +139,7 @@ def judge(config, measured):
         abs(measured[name]["accuracy"] - published) < 1e-6
         for name, published in PUBLISHED_ACCURACY.items()
     ]
-    accuracies = ", ".join(f"{measured[name]['accuracy']:.1%}" for name in PUBLISHED)
+    accuracies = ", ".join(f"{100 * measured[name]['accuracy']:.1f} %" for name in PUBLISHED)
     return lab.Judgement(
         verdict="exact" if gap <= TOLERANCE and foil > 1e-5 and all(same) else "contradicted",
         sentence=(

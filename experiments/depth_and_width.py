@@ -178,8 +178,10 @@ def judge(config, measured):
             f"so for the lecture's example: {n} threshold units in one layer compute the parity "
             f"of {n} bits {'without' if parity else 'with'} an error. And built is not trained: of "
             f"the waves of {', '.join(str(2**w) for w in config.waves)} pieces the deep network "
-            f"fits {', '.join(f'{s:.0%}' for s in fits['deep'])} of its runs, one hidden layer "
-            f"with as many parameters {', '.join(f'{s:.0%}' for s in fits['shallow'])}; the deep "
+            f"fits {', '.join(f'{shares.percent(s)}' for s in fits['deep'])} of its runs, one "
+            "hidden layer "
+            "with as many parameters "
+            f"{', '.join(f'{shares.percent(s)}' for s in fits['shallow'])}; the deep "
             f"one is the better in {shares.percent(comparison.problem)}."
         ),
         estimate=lab.Estimate.exact("growth of log₂ (units of one layer) per layer", growth[0]),

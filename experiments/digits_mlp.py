@@ -96,8 +96,8 @@ def judge(config, measured):
         verdict="exact" if holds else "contradicted",
         sentence=(
             f"Over {config.epochs} epochs the two cost curves differ by at most {gap:.1e} of the "
-            f"cost; by hand {hand['test_accuracy']:.1%} of the test digits are read, with "
-            f"jax.grad {auto['test_accuracy']:.1%}."
+            f"cost; by hand {100 * hand['test_accuracy']:.1f} % of the test digits are read, with "
+            f"jax.grad {100 * auto['test_accuracy']:.1f} %."
         ),
         estimate=lab.Estimate.exact("largest relative difference of the cost curves", gap),
         figures={

@@ -170,12 +170,13 @@ def judge(config, measured):
     return lab.Judgement(
         verdict=verdict if fresh.share.low >= 0.5 else "inconclusive",
         sentence=(
-            f"With one key the cost rises in {found['one key']['J rises'].sum()} of {n} problems "
-            f"and the gradient check exceeds 1e-7 in {found['one key']['check fails'].sum()} "
-            f"(largest {worst[0]:.0e}): J(θ, key) is an ordinary function. With fresh keys "
-            f"J rises in {found['fresh keys']['J rises'].sum()} and the check exceeds 1e-5 in "
-            f"{found['fresh keys']['check fails'].sum()} (smallest {least[1]:.0e}): what the notes "
-            "say of dropout is true of changing the masks between evaluations."
+            f"With the same key in every evaluation, J rises in some step in "
+            f"{found['one key']['J rises'].sum()} of {n} problems, and the relative difference of "
+            f"the gradient check is 1e-7 or more in {found['one key']['check fails'].sum()} "
+            f"(largest {worst[0]:.0e}). With a fresh key each time J rises in "
+            f"{found['fresh keys']['J rises'].sum()}, and the difference is 1e-5 or more in "
+            f"{found['fresh keys']['check fails'].sum()} (smallest {least[1]:.2g}). What the notes "
+            "say holds where the masks change between evaluations."
         ),
         estimate=lab.Estimate("share of problems in trouble, with one key", *one.share),
         figures={

@@ -173,11 +173,13 @@ def judge(config, measured):
         sentence=(
             f"In {shares.percent(found.share)} of {len(holds)} least-squares problems the weights "
             f"grow along the whole path of gradient descent and its best point is within "
-            f"{EXCESS - 1:.0%} of the best ridge (median risk {np.median(p['excess']):.3f} times, "
+            f"{shares.percent(EXCESS - 1)} of the best ridge (median risk "
+            f"{np.median(p['excess']):.3f} times, "
             f"worst {p['excess'].max():.3f} times). At t = 1/λ the risk is at most "
             f"{p['worst ratio'].max():.2f} times that of ridge, "
             f"{'within' if bounded else 'beyond'} the theorem's {BOUND}; the paths part by "
-            f"{np.median(p['distance of the paths']):.0%} of the final norm in the median."
+            f"{shares.percent(np.median(p['distance of the paths']))} of the final norm in the "
+            "median."
         ),
         estimate=lab.Estimate("share of problems where stopping is as good as L2", *found.share),
         figures={

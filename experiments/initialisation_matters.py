@@ -165,10 +165,13 @@ def judge(config, measured):
         sentence=(
             f"With 30 layers the recommended scale trains and 0.01 does not in "
             f"{shares.percent(found.share)} of {len(holds)} problems; it trains in "
-            f"{careful.mean():.0%}, 0.01 in {small.mean():.0%}. With ReLU, He trains in "
-            f"{he[:, :, 0].mean():.0%} and Xavier in {xavier[:, :, 0].mean():.0%}: He where Xavier "
+            f"{shares.percent(careful.mean())}, 0.01 in {shares.percent(small.mean())}. With "
+            "ReLU, He trains in "
+            f"{shares.percent(he[:, :, 0].mean())} and Xavier in "
+            f"{shares.percent(xavier[:, :, 0].mean())}: He where Xavier "
             f"does not in {shares.percent(stalls.share)}. With tanh, He trains in "
-            f"{he[:, :, 1].mean():.0%}, Xavier in {xavier[:, :, 1].mean():.0%}."
+            f"{shares.percent(he[:, :, 1].mean())}, Xavier in "
+            f"{shares.percent(xavier[:, :, 1].mean())}."
         ),
         estimate=lab.Estimate(
             "share of problems that the recommended scale makes trainable", *found.share

@@ -314,11 +314,16 @@ def judge(config, measured):
     return lab.Judgement(
         verdict="supported" if holds else "contradicted",
         sentence=(
-            f"Of {len(bugs)} bugs, matching shapes reveal {share['shapes, square']:.0%} in square "
-            f"layers and {shapes:.0%} in rectangular ones, the notes' check {notes:.0%} in float64 "
-            f"and gradcheck {share['gradcheck']:.0%} everywhere (it names a cause for {named}). "
-            f"With {1 - share['loss did not fall']:.0%} the loss still falls somewhere, with "
-            f"{1 - share['accuracy is off']:.0%} the accuracy is as good as without. False "
+            f"Of {len(bugs)} bugs, matching shapes reveal "
+            f"{shares.percent(share['shapes, square'])} in square "
+            f"layers and {shares.percent(shapes)} in rectangular ones, the notes' check "
+            f"{shares.percent(notes)} in float64 "
+            f"and gradcheck {shares.percent(share['gradcheck'])} everywhere (it names a cause "
+            f"for {named}). "
+            f"With {shares.percent(1 - share['loss did not fall'])} the loss still falls "
+            "somewhere, with "
+            f"{shares.percent(1 - share['accuracy is off'])} the accuracy is as good as without. "
+            "False "
             f"alarms on the correct backprop: {', '.join(false_alarms) or 'none'}."
         ),
         estimate=lab.Estimate(

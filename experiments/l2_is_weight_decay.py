@@ -183,7 +183,7 @@ def judge(config, measured):
         verdict=found.verdict,
         sentence=(
             f"With plain descent, at a constant rate or a falling one, the two paths are the same "
-            f"in {holds[:2].mean():.0%} of problems, {exactly(worst[:2].max())}; with "
+            f"in {shares.percent(holds[:2].mean())} of problems, {exactly(worst[:2].max())}; with "
             f"{listed(parted)} they part in every problem. With Adam they end "
             f"{np.median(apart[adam]):.2f} times as far from each other as L2 ends from no "
             f"penalty at all (median), and the best of {len(FACTORS)} other coefficients still "

@@ -189,13 +189,18 @@ def judge(config, measured):
         verdict=found.verdict if exact < 1e-12 else "inconclusive",
         sentence=(
             f"Dropout ends with smaller weights than no regularisation in "
-            f"{shares.percent(found.share)} of {len(families)} problems, in {by_g['relu']:.0%} "
-            f"with ReLU and {by_g['tanh']:.0%} with tanh (median norm {ratio[0, -1]:.2f} and "
+            f"{shares.percent(found.share)} of {len(families)} problems, in "
+            f"{shares.percent(by_g['relu'])} "
+            f"with ReLU and {shares.percent(by_g['tanh'])} with tanh (median norm "
+            f"{ratio[0, -1]:.2f} and "
             f"{ratio[1, -1]:.2f} times that with nothing; with L2 {ratio[0, 1]:.2f} and "
             f"{ratio[1, 1]:.2f}). After a third of the steps it did in {shares.percent(third)}, at "
-            f"equal cost in {shares.percent(equal)}; L2 and L1 do in {share['L2']:.0%} and "
-            f"{share['L1']:.0%}. At λ = 20 a unit has less than a hundredth of its norm in "
-            f"{gone[0]:.0%} of cases with ReLU and {gone[1]:.0%} with tanh (predicted: half, and "
+            f"equal cost in {shares.percent(equal)}; L2 and L1 do in "
+            f"{shares.percent(share['L2'])} and "
+            f"{shares.percent(share['L1'])}. At λ = 20 a unit has less than a hundredth of its "
+            "norm in "
+            f"{shares.percent(gone[0])} of cases with ReLU and {shares.percent(gone[1])} with "
+            "tanh (predicted: half, and "
             f"fewer). For least squares dropout is L2 exactly (to {exact:.0e})."
         ),
         estimate=lab.Estimate("share of problems where dropout shrinks the weights", *found.share),

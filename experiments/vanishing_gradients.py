@@ -164,14 +164,17 @@ def judge(config, measured):
         verdict=found.verdict,
         sentence=(
             f"In {shares.percent(found.share)} of {len(holds):,} networks the logarithm of the "
-            f"gradient is a straight line in depth (R² ≥ {R2:g}) that changes it tenfold or more "
-            f"in 50 layers; further than {2**NEAR - 1:.0%} from the critical gain in "
-            f"{holds[far].mean():.0%}, nearer in {holds[~far].mean():.0%}. The slope changes sign "
+            f"gradient is a straight line in depth (R² ≥ {R2:g}), steep enough for a factor of ten "
+            f"or more in 50 layers: in {shares.percent(holds[far].mean())} where the gain is "
+            f"further than {shares.percent(2**NEAR - 1)} from the critical one, in "
+            f"{shares.percent(holds[~far].mean())} where it is nearer. Vanishing turns into "
+            "exploding "
             + " and ".join(
                 f"at {e.value:.2f} [{e.low:.2f}, {e.high:.2f}] times the critical gain for {name}"
                 for name, e in flip.items()
             )
-            + f": {'as' if placed else 'not as'} predicted, within {OFF:.0%}."
+            + f"; within {shares.percent(OFF)} of it was predicted, which "
+            + ("holds." if placed else "does not hold for both.")
         ),
         estimate=lab.Estimate("share of networks with an exponential gradient", *found.share),
         figures={

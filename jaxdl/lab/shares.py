@@ -161,7 +161,13 @@ def _either_side(strata: list[dict[str, Any]]) -> tuple[int, int] | None:
     return max(found)[1:] if found else None
 
 
-def percent(estimate: stats.Estimate) -> str:
-    """ "97 % [91 %, 99 %]", as the sentences write it."""
-    value, low, high = (f"{100 * number:.0f} %" for number in estimate)
-    return f"{value} [{low}, {high}]"
+def percent(share: stats.Estimate | float) -> str:
+    """ "97 %", with an interval "97 % [91 %, 99 %]", as the sentences write it.
+
+    99.6 % and 0.4 % keep a digit: it is not all, and not none.
+    """
+    if isinstance(share, stats.Estimate):
+        value, low, high = map(percent, share)
+        return f"{value} [{low}, {high}]"
+    near = min(share, 1 - share)
+    return f"{100 * share:.{int(0 < near < 0.01)}f} %"

@@ -36,6 +36,8 @@ def test_wilson_by_hand():
     row = shares.by_level([1, 1, 1, 1], {"a": ["x"] * 4})[0]
     assert row["low"] == pytest.approx(0.5101, abs=1e-4) and row["high"] == 1
     assert shares.percent(shares.decide([1, 1, 1, 1], 0.5).share) == "100 % [51 %, 100 %]"
+    said = [shares.percent(share) for share in (0.0, 0.004, 0.84, 0.996, 1.0)]
+    assert said == ["0 %", "0.4 %", "84 %", "99.6 %", "100 %"]
 
 
 def test_an_exact_claim_has_no_share():
