@@ -126,13 +126,15 @@ def run(config):
     """(tables, problems, activations, optimizers, scales, steps): the cost at the best rate."""
     axes = {
         "family": range(len(instances.TABLES)),
-        "seed": config.seed + np.arange(config.problems),
+        "problem": range(config.problems),
         "relu": [True, False],
         "adam": [False, True],
         "scale": range(len(SCALES)),
         "which": range(3),
     }
     runs = population.grid(**axes)
+    # Rows and weights of its own for every problem; what is compared in one shares them.
+    runs["seed"] = config.seed + np.arange(len(runs.pop("problem"))) // (len(SCALES) * 3)
     runs["rate"] = np.array(list(RATES.values()))[runs["adam"].astype(int), runs.pop("which")]
     found = population.run(
         lambda r, t: train(r, t, config.steps), runs, instances.tables(WIDTH)

@@ -45,6 +45,9 @@ def decide(
     distribution must agree; of sums of independent answers with a mean share of γ it is the one
     that varies most (Hoeffding 1956), so families that differ do no harm.
 
+    Of few problems not even all can support a high share: 13 are needed for 0.75, 36 for 0.90,
+    381 for 0.99.
+
     Args:
         holds: (n,) 1 where the statement holds in a problem, 0 where not, ½ for a tie.
         gamma: the share that the quantifier of the claim stands for.

@@ -59,3 +59,10 @@ def test_the_binomial_distribution_must_agree():
     found = shares.decide(holds, 0.99)
     assert found.share.high < 0.99 and found.verdict == "inconclusive"
     assert shares.decide(np.arange(50) < 46, 0.99).verdict == "contradicted"
+
+
+@pytest.mark.parametrize(("gamma", "least"), [(0.99, 381), (0.9, 36), (0.75, 13)])
+def test_a_high_share_needs_many_problems(gamma, least):
+    """Of fewer, not even all would do."""
+    verdicts = [shares.decide(np.ones(n), gamma).verdict for n in (least - 1, least)]
+    assert verdicts == ["inconclusive", "supported"]
