@@ -155,7 +155,8 @@ def networks(
     and, where an arm wants it otherwise, `hidden`, `activation`, `init`, `start(params)` (what
     becomes of the first weights), `keep_prob`, `l2`, `batch` (None is all examples),
     `prepare(x, dev_x)`, `augment(key, x)`. Curves: `cost` and `train_error` on the training part
-    without dropout and penalty, `dev_cost` and `dev_error` on the rest.
+    without dropout and penalty, `dev_cost` and `dev_error` on the rest, `first_half_error` and
+    `second_half_error` on its halves.
 
     Args:
         source: moons, circles, spirals or blobs (drawn anew for every problem), or the name of a
@@ -227,11 +228,14 @@ def _learn(
 
     def evaluate(carry):
         outputs, dev_outputs = (model.forward(carry[0], a)[0] for a in (x, dev_x))
+        half = dev_y.shape[0] // 2
         return {
             "cost": _cost(outputs, labels),
             "train_error": _error(outputs, labels),
             "dev_cost": _cost(dev_outputs, dev_y),
             "dev_error": _error(dev_outputs, dev_y),
+            "first_half_error": _error(dev_outputs[:half], dev_y[:half]),
+            "second_half_error": _error(dev_outputs[half:], dev_y[half:]),
         }
 
     params = model.init(init_key) if start is None else start(model.init(init_key))

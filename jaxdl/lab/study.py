@@ -103,6 +103,8 @@ class Study:
         moderators: name to function of a problem's numbers, giving the stratum; declared before
             the run, because a verdict may depend on them.
         crossed: pairs of moderators whose strata are shown as a table; "family" is one too.
+        tune_by: the score by which settings are chosen, where it is another: a penalty is chosen
+            on other examples than those it is judged on.
         margin: differences of scores within ±margin are of no practical importance; None
             where no margin was fixed.
     """
@@ -118,6 +120,7 @@ class Study:
         default_factory=dict
     )
     crossed: Sequence[tuple[str, str]] = ()
+    tune_by: Score | None = None
     margin: float | None = None
 
     def __post_init__(self):
@@ -307,7 +310,8 @@ def _best(study, family, tried):
 
     Where a setting never arrives its last cost decides, behind all settings that do.
     """
-    scores, best = (family.score or study.score)(tried, family.checkpoints), {}
+    score = study.tune_by or family.score or study.score
+    scores, best = score(tried, family.checkpoints), {}
     for arm, curves in tried.items():
         last = np.nan_to_num(curves["cost"][..., -1], nan=np.inf, posinf=np.inf).mean(axis=2)
         best[arm] = np.lexsort((last, scores[arm].mean(axis=2)), axis=0)[0]
