@@ -122,6 +122,14 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
             print(errors.unknown_name("experiment", name, known), file=sys.stderr)
             return 2
     wanted = [importlib.import_module(f"{package.__name__}.{n}") for n in chosen.names or known]
+    for name, module in zip(chosen.names or known, wanted, strict=True):
+        if module.CLAIM.name != name:  # a copied file would overwrite the findings of the first
+            print(
+                f"{name}.py: CLAIM.name is {module.CLAIM.name!r}; write {name!r}, the file's name, "
+                "under which results are kept.",
+                file=sys.stderr,
+            )
+            return 2
     if chosen.list:
         screen.show_list(wanted)
         return 0

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import json
 import types
 
@@ -133,6 +134,14 @@ def test_a_damaged_finding_is_measured_again(tmp_path, damaged, text):
 def test_unknown_experiment_suggests_the_nearest(capsys):
     assert lab.main_of_package(experiments, ["symetry"]) == 2
     assert "Did you mean 'symmetry'?" in capsys.readouterr().err
+
+
+def test_a_copied_file_that_kept_the_name_of_the_first_is_refused(capsys, tmp_path, monkeypatch):
+    module = importlib.import_module("experiments.symmetry")
+    kept = dataclasses.replace(module.CLAIM, name="momentum")
+    monkeypatch.setattr(module, "CLAIM", kept)
+    assert lab.main_of_package(experiments, ["symmetry", "--out", str(tmp_path)]) == 2
+    assert "CLAIM.name is 'momentum'; write 'symmetry'" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(capsys, tmp_path):
