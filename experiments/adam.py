@@ -126,7 +126,7 @@ class Config(lab.Sizes):
 
 
 FULL = Config(problems=96, seeds=3, tuning_seeds=2, online_steps=5_000_000)
-SMOKE = Config(problems=2, online_steps=2000)
+SMOKE = Config(problems=2, families=1, online_steps=2000)
 
 
 def run(config):

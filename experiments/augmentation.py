@@ -134,7 +134,7 @@ class Config(lab.Sizes):
 
 
 FULL = Config(problems=1500, seeds=3)
-SMOKE = Config(problems=2, seeds=1)
+SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, judge, chart = lab.experiment(CLAIM, STUDY)
 

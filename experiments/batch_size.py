@@ -84,7 +84,7 @@ class Config(lab.Sizes):
 
 
 FULL = Config(problems=64, seeds=2, tuning_seeds=1, repeats=25)
-SMOKE = Config(problems=2, repeats=1)
+SMOKE = Config(problems=2, families=1, repeats=1)
 
 
 def run(config):

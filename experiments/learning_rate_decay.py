@@ -112,7 +112,7 @@ class Config(lab.Sizes):
 
 
 FULL = Config(problems=128, seeds=4, tuning_seeds=2)
-SMOKE = Config(problems=2, seeds=1)
+SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, judge, chart = lab.experiment(CLAIM, STUDY)
 

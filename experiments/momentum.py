@@ -107,7 +107,7 @@ STUDY = lab.Study(
 
 Config = lab.Sizes
 FULL = Config(problems=128, seeds=4, tuning_seeds=2)
-SMOKE = Config(problems=2, seeds=1)
+SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, plain_judge, chart = lab.experiment(CLAIM, STUDY)
 

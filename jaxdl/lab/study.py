@@ -143,12 +143,16 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much is run: problems of each family, seeds for each, seeds for tuning, the root seed."""
+    """How much is run: problems of each family, seeds for each, seeds for tuning, the root seed.
+
+    `families` limits a smoke run to the first so many; None is all of them.
+    """
 
     problems: int = 32
     seeds: int = 2
     tuning_seeds: int = 1
     seed: int = 0
+    families: int | None = None
 
 
 class Runs(NamedTuple):
@@ -190,7 +194,8 @@ def run(study: Study, sizes: Any) -> dict[str, Runs]:
         study: what is compared.
         sizes: has the attributes of `Sizes`.
     """
-    return {family.name: _run_family(study, family, sizes) for family in study.families}
+    families = study.families[: getattr(sizes, "families", None)]
+    return {family.name: _run_family(study, family, sizes) for family in families}
 
 
 def _run_family(study: Study, family: Family, sizes: Any) -> Runs:

@@ -190,7 +190,7 @@ def test_signals_save_and_exit_cleanly(number, tmp_path):
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_and_resumed_the_bits_are_the_same(tmp_path):
     # A checkpoint after every segment: many of the moments fall into the writing of one.
-    long = ["--epochs", "60000", "--batch-size", "8", "--save-seconds", "0"]
+    long = ["--epochs", "45000", "--batch-size", "8", "--save-seconds", "0"]
     assert finish(start(tmp_path / "whole", *long)) == 0
     killed, rng = tmp_path / "killed", random.Random(0)
     rows = killed / "metrics.jsonl"

@@ -172,3 +172,19 @@ HEALTHY = (
     Setting("linear", (32,), "relu", "adam", 3e-3, epochs=20),
     Setting("friedman", (64, 32), "tanh", "nadam", 3e-3, epochs=20),
 )
+
+
+def everything():
+    """Every pathology on every setting that can have it, then every healthy run."""
+    for setting in SICK:
+        for plant in PLANTS:
+            if plant != "dead_units" or setting.activation == "relu":
+                found = diagnose.report(run(setting, 0, plant), show=False)
+                print(setting.name, plant, [f.name for f in found.findings], flush=True)
+    for setting in HEALTHY:
+        found = diagnose.report(run(setting, 7), show=False)
+        print(setting.name, "healthy", [f.name for f in found.findings], flush=True)
+
+
+if __name__ == "__main__":
+    everything()

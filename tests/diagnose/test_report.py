@@ -5,12 +5,8 @@ import pytest
 from jaxdl import diagnose
 from tests.diagnose.planted import HEALTHY, PLANTS, SICK, run
 
-CASES = [
-    (setting, plant)
-    for setting in SICK
-    for plant in PLANTS
-    if plant != "dead_units" or setting.activation == "relu"
-]
+# Each pathology once, on one setting after the other; `python -m tests.diagnose.planted` runs all.
+CASES = [(SICK[i % 3], plant) for i, plant in enumerate(PLANTS)]
 
 
 @pytest.mark.slow
@@ -22,7 +18,7 @@ def test_a_planted_pathology_is_the_first_finding(setting, plant):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "setting", HEALTHY, ids=lambda s: f"{s.name}-{'-'.join(map(str, s.hidden))}-{s.activation}"
+    "setting", HEALTHY[:10], ids=lambda s: f"{s.name}-{'-'.join(map(str, s.hidden))}-{s.activation}"
 )
 def test_a_healthy_run_has_no_finding(setting):
     assert diagnose.report(run(setting, 7), show=False).findings == ()
