@@ -29,7 +29,7 @@ import pandas as pd
 import threadpoolctl
 
 from jaxdl import data, lab, losses, optim, population, stats
-from jaxdl.lab import shares
+from jaxdl.lab import decomposition, shares
 
 CLAIM = lab.Claim(
     name="bigger_networks",
@@ -140,22 +140,6 @@ def table(source):
     return data.standardize.apply(data.standardize.fit(found.x), np.float64(found.x)), found.y
 
 
-def ridge(phi, y, held):
-    """Predictions (λ, held, k) of ridge regression, for λ = 0 that of least norm.
-
-    One eigendecomposition of the smaller of ΦᵀΦ and ΦΦᵀ serves all λ.
-    """
-    if phi.shape[1] < len(phi):
-        gram, left, right = phi.T @ phi, held, phi.T @ y
-    else:
-        gram, left, right = phi @ phi.T, held @ phi.T, y
-    e, q = np.linalg.eigh(gram)
-    left, right = left @ q, q.T @ right
-    real = e > 1e-12 * e[-1]
-    parts = [np.where(real, 1 / np.where(real, e + p, 1), 0)[:, None] * right for p in PENALTIES]
-    return left @ np.stack(parts)
-
-
 def fits(pool, n, noise, widths, sets, starts):
     """Predictions (width, λ, set, start, held, k), and the noise-free targets.
 
@@ -170,32 +154,9 @@ def fits(pool, n, noise, widths, sets, starts):
             phi, phi_held = (np.maximum(a @ w, 0) for a in (x, held))
             for j, width in enumerate(widths):
                 scale = (2 / width) ** 0.5
-                out[j, :, s, i] = ridge(scale * phi[:, :width], y, scale * phi_held[:, :width])
+                seen, new = scale * phi[:, :width], scale * phi_held[:, :width]
+                out[j, :, s, i] = decomposition.ridge(seen, new, y, PENALTIES)
     return out, targets
-
-
-def decompose(f, y):
-    """Parts of the expected squared error of f (..., set, start, held, k), over y's variance.
-
-    With V the variance of the sets' means: E‖f − y‖² = bias² + between sets + between starts;
-    the mean of S sets of I starts errs by V/S, each set's mean by (between starts)/I.
-    """
-    sets, starts = f.shape[-4:-2]
-    start = f.var(axis=-3, ddof=1).mean(axis=-3)
-    means = f.mean(axis=-3)
-    spread = means.var(axis=-3, ddof=1)
-    bias = (means.mean(axis=-3) - y) ** 2 - spread / sets
-    unit = y.var(axis=0).sum()
-    parts = {"bias²": bias, "between sets": spread - start / starts, "between starts": start}
-    parts = {name: part.mean(axis=-2).sum(axis=-1) / unit for name, part in parts.items()}
-    parts["variance"] = parts["between sets"] + parts["between starts"]
-    return parts | {"error": parts["bias²"] + parts["variance"]}
-
-
-def measured_parts(f, targets):
-    """Of the second half of the held examples; `tuned` is the index of λ best on the first."""
-    tuned = decompose(f[..., :HELD, :], targets[:HELD])["error"].argmin(axis=-1)
-    return decompose(f[..., HELD:, :], targets[HELD:]) | {"tuned": tuned}
 
 
 def closed_form_problem(source, config, number):
@@ -206,7 +167,7 @@ def closed_form_problem(source, config, number):
     pool = Pool(source, rng, CLASSES)
     f, targets = fits(pool, n, noise, (small, TIMES * small), config.sets, config.starts)
     about = {"family": f"random features, {source.replace('_', ' ')}", "noise": noise}
-    return about | {"few": small < n} | measured_parts(f, targets)
+    return about | {"few": small < n} | decomposition.with_tuned(f, targets)
 
 
 def learned(config, x, steps):
@@ -261,7 +222,7 @@ def trained_problems(config):
     program = functools.partial(learned, steps=config.steps)
     f = population.run(program, configs, np.float32(table("digits")[0])).outputs
     f = np.float64(f).reshape(config.trained, *shape, 2 * HELD, CLASSES)
-    return [a | measured_parts(g, y) for a, g, y in zip(abouts, f, targets, strict=True)]
+    return [a | decomposition.with_tuned(g, y) for a, g, y in zip(abouts, f, targets, strict=True)]
 
 
 @threadpoolctl.threadpool_limits.wrap(limits=1)
@@ -279,7 +240,7 @@ def run(config):
     for noise in (0.0, 0.2):
         pool = Pool("digits", np.random.default_rng([config.seed, 7]))
         f, targets = fits(pool, 100, noise, config.widths, config.sweep, config.starts)
-        sweep[f"{noise:g}"] = measured_parts(f, targets)
+        sweep[f"{noise:g}"] = decomposition.with_tuned(f, targets)
     return {"problems": rows, "sweep": sweep}
 
 

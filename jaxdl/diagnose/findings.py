@@ -249,29 +249,25 @@ def _large_init(run: Run):
 
 
 def _dead(run: Run):
-    dead = _hidden(run, "dead")
-    since = _since(dead > DEAD)
-    if since is None:
-        return None
-    row = dead[since]
-    return (
-        f"{_when(since)}{_names(run, row > DEAD)} are up to {100 * row.max():.0f} % dead: ReLU "
-        "units that are 0 for every example.",
-        since,
+    return _units(
+        run, "dead", DEAD, "are up to {} % dead: ReLU units that are 0 for every example."
     )
 
 
 def _saturated(run: Run):
-    flat = _hidden(run, "saturated")
-    since = _since(flat > SATURATED)
+    said = "are saturated: up to {} % of their activations lie where the function is flat."
+    return _units(run, "saturated", SATURATED, said)
+
+
+def _units(run: Run, kind: str, most: float, said: str):
+    """Hidden layers in which a larger share of units than `most` is of that kind."""
+    share = _hidden(run, kind)
+    since = _since(share > most)
     if since is None:
         return None
-    row = flat[since]
-    return (
-        f"{_when(since)}{_names(run, row > SATURATED)} are saturated: up to "
-        f"{100 * row.max():.0f} % of their activations lie where the function is flat.",
-        since,
-    )
+    row = share[since]
+    percent = f"{100 * row.max():.0f}"
+    return f"{_when(since)}{_names(run, row > most)} {said.format(percent)}", since
 
 
 def _gradient_ratio(run: Run, broken):

@@ -148,7 +148,7 @@ def prepare_point(problem: Problem, point: Point) -> Case:
         try:
             tape = trace(problem.loss, point.params, point.args, atomic)
             base = sweep(tape)
-        except Exception:
+        except Exception:  # the loss is the caller's: whatever it raises, there is no tape of it
             continue
         pairs = zip(base.grads(), auto, tolerance, strict=True)
         if all(np.all(np.abs(a - b) <= t) for a, b, t in pairs):

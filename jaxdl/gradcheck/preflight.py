@@ -28,7 +28,7 @@ def explain_loss(loss: Callable, call: Call) -> None:
     params, args = call.join_as_given(call.pick("theta"), call.pick("data"))
     try:
         result = jax.eval_shape(lambda p, a: loss(p, *a), params, args)
-    except Exception:
+    except Exception:  # not traceable, or wrong: the call itself tells which
         result = _call_eagerly(loss, params, args)
     tracing.require_scalar(result)
 

@@ -13,6 +13,7 @@ from jaxdl.gradcheck import tracing
 from jaxdl.gradcheck.problem import Finding
 from jaxdl.gradcheck.run import Run
 from jaxdl.gradcheck.shadow import Shadow
+from jaxdl.gradcheck.tracing import Traced
 
 
 def findings(run: Run, theta: list, data: list) -> list[Finding]:
@@ -44,15 +45,8 @@ def nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     """
     _, hand = shadow.traced(theta, data)
     if hand is not None:
-        if shadow.traced_again:
-            return 0.0
         make = tracing.loss_of(shadow.grad, shadow.call)
-        again = tracing.trace(make, shadow.call, theta, data)
-        if hand.same_as(again):
-            return 0.0
-        with tracing.scope():
-            pairs = zip(hand(theta, data), again(theta, data), strict=True)
-            return max((_distance(a, b) for a, b in pairs), default=0.0)
+        return _difference_of_traces(shadow, hand, make, theta, data)
     first, second = (shadow(theta, data).hand for _ in range(2))
     return max((_distance(a, b) for a, b in zip(first, second, strict=True)), default=0.0)
 
@@ -61,16 +55,29 @@ def loss_nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     """The same for the loss."""
     oracle, _ = shadow.traced(theta, data)
     if oracle is not None:
-        if shadow.traced_again:
-            return 0.0
         make = tracing.value_and_grad_of(shadow.loss, shadow.call)
-        again = tracing.trace(make, shadow.call, theta, data)
-        if oracle.same_as(again):
-            return 0.0
-        with tracing.scope():
-            return _distance(oracle(theta, data)[0], again(theta, data)[0])
+        return _difference_of_traces(shadow, oracle, make, theta, data, results=1)
     first, second = (shadow.value(theta, data) for _ in range(2))
     return abs(first - second)
+
+
+def _difference_of_traces(
+    shadow: Shadow,
+    traced: Traced,
+    make: Callable,
+    theta: list,
+    data: list,
+    results: int | None = None,
+) -> float:
+    """How far the first `results` of a second trace, all if None, are from those of the first."""
+    if shadow.traced_again:
+        return 0.0
+    again = tracing.trace(make, shadow.call, theta, data)
+    if traced.same_as(again):
+        return 0.0
+    with tracing.scope():
+        pairs = zip(traced(theta, data)[:results], again(theta, data)[:results], strict=True)
+        return max((_distance(a, b) for a, b in pairs), default=0.0)
 
 
 def mutated_inputs(shadow: Shadow, theta: list, data: list) -> list[int]:

@@ -196,7 +196,7 @@ def changed(case: Case, change: dict[int, np.ndarray]) -> int:
     return mask
 
 
-def test_here(case: Case, built: list[tuple[int, Variant]], goal: int, seen: int = -1):
+def tried_here(case: Case, built: list[tuple[int, Variant]], goal: int, seen: int = -1):
     """(coefficient, mutation, change) if the hypothesis explains the goal leaves here.
 
     Only leaves in the bit mask `seen` are computed.
@@ -263,7 +263,7 @@ def verify(cases: Sequence[Case], hypothesis: Hypothesis, goal: int, only: int) 
         if case is not cases[0] and is_silent(case, built, goal):
             mutations.append({})
             continue
-        found = test_here(case, built, goal)
+        found = tried_here(case, built, goal)
         if found is None or changed(case, found[2]) & ~only:
             return None
         c, mutation, change = found
@@ -356,7 +356,7 @@ def search(
         built = hypothesis.build(cases[0])
         if not survives(cases[0], built, goal):
             continue
-        if test_here(cases[0], built, screen, screen) is None:
+        if tried_here(cases[0], built, screen, screen) is None:
             continue
         match = verify(cases, hypothesis, goal, only)
         if match is not None:

@@ -126,7 +126,7 @@ class Shadow:
         make = tracing.loss_of(self.loss, self.call)
         try:
             traced = tracing.trace(make, self.call, theta, data)
-        except Exception:
+        except Exception:  # the caller's loss is called instead, and may raise where it is seen
             return None
         return compiled_program([traced]) if traced.uses_inputs() else None
 
@@ -193,7 +193,7 @@ class Shadow:
         try:
             with scope(standard=True):
                 make([jax.numpy.asarray(t) for t in theta], data)
-        except Exception:
+        except Exception:  # whatever JAX arrays make it raise, NumPy arrays are what it wants
             return "numpy"
         return "eager"
 

@@ -80,7 +80,7 @@ def _jaxpr(loss, params, args):
     try:
         closed = jax.make_jaxpr(of_all)(params, arrays)
         return closed, jax.tree.leaves((params, arrays))
-    except Exception:
+    except Exception:  # a loss may need the values of its data
         closed = jax.make_jaxpr(lambda params: loss(params, *args))(params)
         return closed, jax.tree.leaves(params)
 
