@@ -210,8 +210,8 @@ def judge(config, measured):
             f"alarms on the correct backprop: {', '.join(false_alarms) or 'none'}."
         ),
         estimate=lab.Estimate(
-            "share of bugs that shapes reveal, rectangular",
-            *stats.stratified_wilson(found["shapes, rectangular"]),
+            "share of bugs that matching shapes do not reveal, rectangular",
+            *stats.stratified_wilson(~found["shapes, rectangular"]),
         ),
         figures={
             **{f"share of bugs found: {c}": shares.percent(wilson) for c, wilson in
