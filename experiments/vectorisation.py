@@ -310,7 +310,7 @@ def ratios(measured):
                 sort=list(TASKS),
                 scale=alt.Scale(domain=list(TASKS), range=["#2f7fc1", "#d97706", "#3b7d5b"]),
             ),
-            shape=alt.Shape("task:N", sort=list(TASKS)),
+            shape=alt.Shape("task:N", sort=list(TASKS), scale=alt.Scale(domain=list(TASKS))),
             tooltip=["task", "n", "ratio"],
         )
     )
