@@ -8,7 +8,8 @@ Setting:  signals of 32 samples, drawn anew: every problem has ten classes, each
           small network (one layer of 8) and a large one (two of 128) on the signal, Adam with a
           rate that falls to zero along a cosine, n from 30 to 30,000 examples (full size: 100,000,
           and the better of two rates). The step with the lowest error on 300 development examples
-          counts; measured: the error on 1,000 others.
+          counts; measured: the error on 1,000 others. (The sizes were chosen after a pilot on
+          other problems.)
 Predicts: supported: with the fewest examples logistic regression on the features is at least as
           good as the large network in almost all problems, with the most the large network is
           better than all others in almost all; the lines cross in between.
@@ -61,7 +62,7 @@ class Config:
     sizes: tuple[int, ...] = (30, 300, 3000, 30_000)
     steps: int = 2000
     rates: tuple[float, ...] = (0.005,)
-    seed: int = 0
+    seed: int = 1
 
 
 FULL = Config(problems=32, sizes=(30, 300, 3000, 30_000, 100_000), steps=4000, rates=(0.002, 0.005))
@@ -150,7 +151,7 @@ def run(config):
     noise = rng.uniform(0.1, 0.6, config.problems)
     grid = population.grid(problem=range(config.problems), n=config.sizes, lr=config.rates)
     grid["noise"] = noise[grid["problem"]]
-    grid["problem"] = grid["problem"] + 1_000_000 * config.seed
+    grid["problem"] = grid["problem"] + 1000 * config.seed
     found = population.run(trial(max(config.sizes), config.steps), grid).outputs
     shape = (config.problems, len(config.sizes), len(config.rates))
     errors = {}

@@ -8,7 +8,8 @@ Setting:  a network 64-8-10 (tanh) trained by 150 steps of full-batch gradient d
           eight draws of rows and weights. The kinds: tables as they came; units redrawn (each
           column times 10^U(−1.5, 1.5)); columns of one size and 16 features of noise a hundredth
           of that size; digits with their constant pixels under the formula as printed, (x − μ)/σ;
-          and digits whitened (decorrelated too) from fewer rows than columns.
+          and digits whitened (decorrelated too) from fewer rows than columns. (A pilot on other
+          problems had shorter runs and fewer problems.)
 Predicts: harm (38): the statement holds in a problem unless accuracy is lower by a point or more
           in the mean, with the t-interval at 99 % of its draws wholly below 0, or is no number. It
           holds in less than 99 % of the problems ("never"): constant pixels give 0/0, and noise

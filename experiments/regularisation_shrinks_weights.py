@@ -8,7 +8,8 @@ Setting:  (a) networks 16-16-16-10 on 60 rows of four real tables, ReLU or tanh,
           Measured: the norm of all weight matrices at the end, after a third of the steps, and
           where the cost without dropout first reaches half the entropy of the labels; and the
           norms of the first layer's units. (b) least squares with inputs dropped: the cost
-          averaged over all 2ᵈ masks against ridge with the penalty (1 − p)/p Σⱼ ‖xⱼ‖² wⱼ².
+          averaged over all 2ᵈ masks against ridge with the penalty (1 − p)/p Σⱼ ‖xⱼ‖² wⱼ². (A pilot
+          on other problems had shorter runs and fewer problems.)
 Predicts: (a) with dropout the final norm is smaller than with nothing in at least three quarters of
           the problems ("usually"); L2 and L1 shrink it in all. At λ = 20 at least half of the
           units of a ReLU layer have less than a hundredth of the norm they have with nothing;

@@ -113,9 +113,10 @@ def run(config):
     measured = {}
     runs = population.grid(
         relative=relative_gains(config),
-        seed=config.seed + np.arange(config.seeds),
+        seed=range(config.seeds),
         relu=[False, True],
     )
+    runs["seed"] = config.seed + np.arange(len(runs["seed"]))  # no two networks share a weight
     runs["gain"] = runs["relative"] * np.where(runs["relu"], CRITICAL["relu"], CRITICAL["tanh"])
 
     def norms(problem, x, y):
@@ -138,7 +139,7 @@ def lines(log_norm):
 
 
 def flips(config, slope):
-    """For each draw: the relative gain at which the slope changes sign, interpolated in log₂."""
+    """For one network of each gain: the relative gain at which the slope changes sign (log₂)."""
     gains = np.log2(relative_gains(config))
     return 2 ** np.array([np.interp(0, s, gains) for s in np.maximum.accumulate(slope.T, axis=1)])
 

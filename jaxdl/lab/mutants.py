@@ -43,6 +43,16 @@ BUGS = {
     "W₁ frozen": "a gradient of zeros",
     "softmax′ diagonal": "p(1 − p) for the whole Jacobian",
     "one entry": "a single wrong number",
+    "1/(m − 1) for 1/m": "the divisor of a sample variance",
+    "b₂ frozen": "one bias forgotten",
+    "dW₁ from dz₂": "the error of the layer above",
+    "tanh′ twice": "applied in the loop and once more",
+    "leaky relu′": "0.01 where z is negative, from another network",
+    "L2 missing in W₁": "the penalty forgotten in one layer",
+    "L1 for L2": "sign(W) for W",
+    "labels one too high": "classes counted from 1",
+    "x in another order": "shuffled after the forward pass",
+    "W₃ already updated": "a step taken before the error went through W₃",
 }
 """Name of a bug, and what it is."""
 
@@ -72,34 +82,41 @@ def backprop(bug):
         a2 = np.maximum(z2, 0)
         e = np.exp((z := a2 @ p["W3"] + p["b3"]) - z.max(axis=1, keepdims=True))
         probability = e / e.sum(axis=1, keepdims=True)
-        target = np.eye(probability.shape[1])[np.asarray(y)]
+        classes = probability.shape[1]
+        target = np.eye(classes)[either(np.asarray(y), shifted=(np.asarray(y) + 1) % classes)]
         difference = probability - target
         diagonal = -target / np.maximum(probability, 1e-12) * probability * (1 - probability)
         dz3 = either(difference, sign=-difference, twice=2 * difference, diagonal=diagonal)
         keep = np.ones((m, 1))
         keep[:1] = either(1.0, not_first=0.0)
         keep[-1:] = either(1.0 * keep[-1:], not_last=0.0)
-        dz3 = dz3 * keep / either(m, no_mean=1, mean_twice=m * m)
-        da2 = dz3 @ p["W3"].T
-        dz2 = da2 * either(z2 > 0, no_relu=1.0, relu_of_dz=da2 > 0, relu_of_x=z1 > 0)
+        dz3 = dz3 * keep / either(m, no_mean=1, mean_twice=m * m, sample=m - 1)
+        da2 = dz3 @ either(p["W3"], updated=p["W3"] - 0.3 * a2.T @ dz3).T
+        mask, leaky = z2 > 0, np.where(z2 > 0, 1, 0.01)
+        dz2 = da2 * either(mask, no_relu=1.0, relu_of_dz=da2 > 0, relu_of_x=z1 > 0, leaky=leaky)
         da1 = dz2 @ either(p["W2"].T, untransposed=p["W2"])
         slope = either(
             1 - a1**2, no_tanh=1.0, plus=1 + a1**2, no_square=1 - a1,
-            at_a=1 - np.tanh(a1) ** 2, sigmoid=a1 * (1 - a1),
+            at_a=1 - np.tanh(a1) ** 2, sigmoid=a1 * (1 - a1), tanh_twice=(1 - a1**2) ** 2,
         )  # fmt: skip
         dz1 = da1 * slope
         grads = {
-            "W1": x.T @ dz1 * either(1.0, frozen=0.0),
+            "W1": either(x, reordered=x[::-1]).T
+            @ either(dz1, dz_above=dz2)
+            * either(1.0, frozen=0.0),
             "W2": either(a1, from_z=z1).T @ dz2,
             "W3": either(a2, from_below=a1).T @ dz3,
             **{f"b{i}": _bias(dz, either) for i, dz in ((1, dz1), (2, dz2), (3, dz3))},
         }
         grads["W2"] = either(grads["W2"], dw_transposed=grads["W2"].T)
         grads["b1"] = either(grads["b1"], b_above=grads["b2"])
+        grads["b2"] = either(grads["b2"], b2_frozen=np.zeros_like(grads["b2"]))
         grads["W2"][0, 0] += either(0.0, one_entry=0.01)
         weight = either(L2 / m, no_l2=0.0, l2_twice=2 * L2 / m, l2_sum=L2, l2_sign=-L2 / m)
         decayed = ("W1", "W2", "W3", *either((), l2_bias=("b1", "b2", "b3")))
-        return {k: g + weight * p[k] if k in decayed else g for k, g in grads.items()}
+        decayed = either(decayed, l2_not_first=("W2", "W3"))
+        slopes = {k: either(p[k], l1=np.sign(p[k])) for k in decayed}
+        return {k: g + weight * slopes[k] if k in decayed else g for k, g in grads.items()}
 
     return gradient
 
@@ -108,7 +125,8 @@ KEYS = dict(zip(BUGS, (
     "no_mean", "mean_twice", "sign", "twice", "no_tanh", "plus", "no_square", "at_a", "sigmoid",
     "no_relu", "relu_of_dz", "relu_of_x", "untransposed", "dw_transposed", "from_z", "from_below",
     "b_mean", "b_first", "b_one", "b_above", "no_l2", "l2_twice", "l2_sum", "l2_sign", "l2_bias",
-    "not_first", "not_last", "frozen", "diagonal", "one_entry",
+    "not_first", "not_last", "frozen", "diagonal", "one_entry", "sample", "b2_frozen",
+    "dz_above", "tanh_twice", "leaky", "l2_not_first", "l1", "shifted", "reordered", "updated",
 ), strict=True))  # fmt: skip
 
 

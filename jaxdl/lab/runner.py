@@ -24,20 +24,28 @@ def names(package: ModuleType) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
 
 
-def config_of(module: ModuleType, size: Size) -> Any:
-    """The experiment's configuration of that size."""
-    return {"smoke": module.SMOKE, "default": module.Config(), "full": module.FULL}[size]
+APART = 10_000
+"""How far apart the root seeds of two draws lie: an experiment may use so many from there on."""
 
 
-def run_one(module: ModuleType, size: Size, folder: pathlib.Path) -> dict[str, Any]:
+def config_of(module: ModuleType, size: Size, draw: int = 0) -> Any:
+    """The experiment's configuration of that size; its draw 1, 2, ... has other problems."""
+    config = {"smoke": module.SMOKE, "default": module.Config(), "full": module.FULL}[size]
+    if not hasattr(config, "seed"):  # nothing in it is random
+        return config
+    return dataclasses.replace(config, seed=config.seed + APART * draw)
+
+
+def run_one(module: ModuleType, size: Size, folder: pathlib.Path, draw: int = 0) -> dict[str, Any]:
     """Run, judge, write `<claim>.json` and `<claim>.chart.json`; returns the result.
 
     Args:
         module: an experiment (see CONTRIBUTING, "Add an experiment").
         size: which of its configurations.
         folder: where the files go.
+        draw: which draw of its problems; 0 is that of the committed evidence.
     """
-    config = config_of(module, size)
+    config = config_of(module, size, draw)
     start = time.perf_counter()
     measured = module.run(config)
     judgement = module.judge(config, measured)
@@ -57,7 +65,11 @@ class Failure:
 
 
 def run_many(
-    modules: Sequence[ModuleType], size: Size, folder: pathlib.Path, again: bool = False
+    modules: Sequence[ModuleType],
+    size: Size,
+    folder: pathlib.Path,
+    again: bool = False,
+    draw: int = 0,
 ) -> list[dict[str, Any] | Failure]:
     """Run one after another, each finding shown as it comes; one that raises stops no other.
 
@@ -68,14 +80,16 @@ def run_many(
             and versions, is kept and not measured again, so that a run that was interrupted
             goes on where it stopped.
         again: whether to measure all of them again.
+        draw: which draw of their problems.
     """
     outcomes: list[dict[str, Any] | Failure] = []
     with screen.progress(len(modules)) as (console, move):
         for module in modules:
             move(0, module.CLAIM.title)
             try:
-                kept = None if again else record.kept(module, config_of(module, size), size, folder)
-                result = kept or run_one(module, size, folder)
+                config = config_of(module, size, draw)
+                kept = None if again else record.kept(module, config, size, folder)
+                result = kept or run_one(module, size, folder, draw)
                 outcomes.append(result)
                 screen.show(console, result, from_before=kept is not None)
             except KeyboardInterrupt:
@@ -112,6 +126,8 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
         """Only list what there is."""
         again: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Measure again what is already in the folder."""
+        draw: int = 0
+        """Which draw of the problems: 1, 2, ... are others than those of record."""
         out: pathlib.Path = pathlib.Path("results")
         """Where results are written."""
 
@@ -121,22 +137,42 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
         if name not in known:
             print(errors.unknown_name("experiment", name, known), file=sys.stderr)
             return 2
-    wanted = [importlib.import_module(f"{package.__name__}.{n}") for n in chosen.names or known]
-    for name, module in zip(chosen.names or known, wanted, strict=True):
-        if module.CLAIM.name != name:  # a copied file would overwrite the findings of the first
-            print(
-                f"{name}.py: CLAIM.name is {module.CLAIM.name!r}; write {name!r}, the file's name, "
-                "under which results are kept.",
-                file=sys.stderr,
-            )
-            return 2
+    if chosen.draw < 0:
+        print(f"--draw must be 0 or more; got {chosen.draw}.", file=sys.stderr)
+        return 2
+    wanted, faults = _load(package, chosen.names or known)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if faults and chosen.names:
+        return 2
     if chosen.list:
         screen.show_list(wanted)
-        return 0
+        return 2 if faults else 0
     if not chosen.names and not chosen.all:
         wanted = [module for module in wanted if module.CLAIM.headline]
     evidence = pathlib.Path(package.__path__[0]) / "evidence"
-    return _run_and_tell(wanted, chosen.size, chosen.out, chosen.again, evidence)
+    code = _run_and_tell(wanted, chosen.size, chosen.out, chosen.again, evidence, chosen.draw)
+    return code or (2 if faults else 0)
+
+
+def _load(package: ModuleType, names: Sequence[str]) -> tuple[list[ModuleType], list[str]]:
+    """The experiments that can be run, and a sentence on each that cannot."""
+    found, faults = [], []
+    for name in names:
+        try:
+            module = importlib.import_module(f"{package.__name__}.{name}")
+            claim = module.CLAIM
+        except Exception as error:  # somebody's own file: whatever it raises, the others still run
+            faults.append(f"{name}.py is left out: {type(error).__name__}: {error}")
+            continue
+        if claim.name != name:  # a copied file would overwrite the findings of the first
+            faults.append(
+                f"{name}.py is left out: CLAIM.name is {claim.name!r}; write {name!r}, the file's "
+                "name, under which results are kept."
+            )
+            continue
+        found.append(module)
+    return found, faults
 
 
 def main(name: str, arguments: Sequence[str] | None = None) -> int:
@@ -163,6 +199,7 @@ def _run_and_tell(
     folder: pathlib.Path,
     again: bool,
     evidence: pathlib.Path,
+    draw: int = 0,
 ) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +210,7 @@ def _run_and_tell(
         )
         return 2
     devices.keep_compiled_programs()
-    outcomes = run_many(modules, size, folder, again)
+    outcomes = run_many(modules, size, folder, again, draw)
     if size != "smoke" and any(isinstance(o, dict) for o in outcomes):
         screen.show_ledger(ledger.write(folder, evidence if evidence.is_dir() else None))
     finished = len(outcomes) == len(modules)

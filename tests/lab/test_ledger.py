@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from jaxdl.lab import VERDICTS, ledger
+from jaxdl.lab import VERDICTS, ledger, shares
 from jaxdl.lab.ledger import __main__ as command
 from jaxdl.lab.ledger import (
     charts,
@@ -219,10 +219,17 @@ def test_sections_written_otherwise_are_recognised(section, key):
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(0.714, "71%"), (0.996, "99.6%"), (1.0, "100%"), (0.0, "0%"), (0.004, "0.4%"), (0.99, "99%")],
+    [
+        (0.714, "71 %"),
+        (0.996, "99.6 %"),
+        (1.0, "100 %"),
+        (0.0, "0 %"),
+        (0.004, "0.4 %"),
+        (0.99, "99 %"),
+    ],
 )
 def test_percents_do_not_hide_that_it_is_not_all_or_none(share, shown):
-    assert words.percent(share) == shown
+    assert shares.percent(share) == shown
 
 
 @pytest.mark.parametrize(
@@ -243,7 +250,7 @@ def test_two_moderators_are_a_table_and_one_is_a_list():
     assert [m.name for m in moderators] == ["family"]
     (heatmap,) = heatmaps
     assert (heatmap.rows, heatmap.columns) == (["1", "10⁴"], ["16", "full"])
-    assert heatmap.cells["10⁴", "full"].shown == "100% [90, 100]"
+    assert heatmap.cells["10⁴", "full"].shown == "100 % [90 %, 100 %]"
 
 
 def test_verdicts_taken_together_by_hand(tmp_path):
@@ -260,12 +267,12 @@ def test_verdicts_taken_together_by_hand(tmp_path):
     said = together.holm(found)
     assert set(said) == {"a", "b"} and "2 claims" in said["a"]
     assert "it stands (exact binomial, Holm: p < 0.001)" in said["a"]
-    assert "it would not stand at 5% (exact binomial, Holm: p = 0.057)" in said["b"]
+    assert "it would not stand at 5 % (exact binomial, Holm: p = 0.057)" in said["b"]
 
 
 def test_a_share_without_an_interval_is_shown_in_percent():
     count = {"name": "share of bugs", "value": 1 / 6, "low": 1 / 6, "high": 1 / 6}
-    assert entries.shown(made.result("a", estimate=count)) == "17%"
+    assert entries.shown(made.result("a", estimate=count)) == "17 %"
 
 
 def test_explorers_are_the_charts_with_knobs():
@@ -299,7 +306,7 @@ def test_errata_and_kills_come_from_the_results(tmp_path):
     assert [f.printed for f in wrong] == ["c = d <"] and [f.printed for f in right] == ["a = b"]
     assert (wrong[0].error, wrong[0].error_corrected, right[0].error) == ("∞", "1e-16", "0")
     matrix = pages.kill_matrix(found)
-    assert matrix.totals == ["50%", "100%"] and matrix.rows[1][1] == [False, True]
+    assert matrix.totals == ["50 %", "100 %"] and matrix.rows[1][1] == [False, True]
 
 
 def test_the_index_of_concepts_has_every_section(tmp_path):
@@ -311,8 +318,8 @@ def test_the_table_for_the_readme_by_hand(tmp_path):
     exact = {"gamma": None, "estimate": {"name": "a | b", "value": 2.0, "low": 2.0, "high": 2.0}}
     made.write(tmp_path, made.rich(size="full"), made.result("x", title="X", **exact))
     assert ledger.readme_table(tmp_path).splitlines()[2:] == [
-        "| 9 · Momentum almost always works faster | depends | 71% [67, 75] of 320 problems; "
-        "“almost always” asks for 90% |",
+        "| 9 · Momentum almost always works faster | depends | 71 % [67 %, 75 %] of 320 problems; "
+        "“almost always” asks for 90 % |",
         "| X | supported | a \\| b: 2 |",
     ]
     assert ledger.readme_table(tmp_path / "no evidence") == ""

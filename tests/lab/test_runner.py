@@ -121,6 +121,22 @@ def test_a_finding_of_the_same_specification_is_kept(tmp_path):
     assert len(runs) == 4
 
 
+def test_another_draw_has_other_problems_and_is_another_finding(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Seeded(Config):
+        seed: int = 5
+
+    module = experiment(Config=Seeded, FULL=Seeded(), SMOKE=Seeded())
+    seeds = [runner.config_of(module, "default", draw).seed for draw in (0, 1, 2)]
+    assert seeds == [5, 5 + runner.APART, 5 + 2 * runner.APART]
+    assert runner.config_of(experiment(), "default", 3) == Config()  # nothing random in it
+    first, second = (
+        runner.run_many([module], "default", tmp_path, draw=draw)[0]["spec_sha256"]
+        for draw in (0, 1)
+    )
+    assert first != second
+
+
 @pytest.mark.parametrize("damaged", ["coin.json", "coin.chart.json"])
 @pytest.mark.parametrize("text", ["[1, 2]", "{", ""])
 def test_a_damaged_finding_is_measured_again(tmp_path, damaged, text):
@@ -156,6 +172,23 @@ def test_a_smoke_run_never_replaces_a_finding(tmp_path):
     runner.run_one(module, "default", tmp_path)
     runner.run_one(module, "smoke", tmp_path)
     assert json.loads((tmp_path / "coin.json").read_text())["verdict"] == "supported"
+
+
+def test_a_file_that_cannot_be_imported_is_named_and_the_others_are_listed(
+    capsys, tmp_path, monkeypatch
+):
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "__init__.py").write_text("")
+    (tmp_path / "trials" / "broken.py").write_text("import nothing_of_that_name")
+    works = "from experiments import symmetry as s\nimport dataclasses\n"
+    works += "CLAIM = dataclasses.replace(s.CLAIM, name='works', title='It works')"
+    (tmp_path / "trials" / "works.py").write_text(works)
+    monkeypatch.syspath_prepend(tmp_path)
+    package = importlib.import_module("trials")
+    assert lab.main_of_package(package, ["--list"]) == 2
+    shown = capsys.readouterr()
+    assert "It works" in shown.out
+    assert "broken.py is left out: ModuleNotFoundError" in shown.err
 
 
 def test_the_list_names_every_experiment(capsys):

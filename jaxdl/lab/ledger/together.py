@@ -40,5 +40,5 @@ def _binomial(entry: Entry) -> float:
 
 def _sentence(p: float, n: int) -> str:
     shown = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-    stands = "it stands" if p <= 0.05 else "it would not stand at 5%"
+    stands = "it stands" if p <= 0.05 else "it would not stand at 5 %"
     return f"Among the {n} claims that a share decides {stands} (exact binomial, Holm: {shown})."

@@ -4,6 +4,8 @@ import math
 import re
 from typing import Any
 
+from jaxdl.lab import shares
+
 LETTERS = {
     "supported": "S",
     "contradicted": "C",
@@ -38,16 +40,10 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def percent(share: float) -> str:
-    """71%, and 99.6% or 0.4% where whole percents would hide that it is not all or none."""
-    near = min(share, 1 - share)
-    return f"{100 * share:.1f}%" if 0 < near < 0.01 else f"{100 * share:.0f}%"
-
-
 def percents(share: dict[str, Any]) -> str:
-    """71% [63, 79]: a share with its interval."""
-    low, high = (percent(number(share[end])).rstrip("%") for end in ("low", "high"))
-    return f"{percent(number(share['value']))} [{low}, {high}]"
+    """71 % [63 %, 79 %]: a share with its interval."""
+    value, low, high = (shares.percent(number(share[end])) for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def figure(value: Any) -> str:
