@@ -89,7 +89,7 @@ def rich(**changes):
         number="9",
         verdict="depends",
         title="Momentum almost always works faster",
-        sentence="Heavy ball beats gradient descent in 71 % [67 %, 75 %] of problems; it depends on κ.",
+        sentence="Heavy ball beats descent in 71 % [67 %, 75 %] of problems; it depends on κ.",
         estimate={"name": "share of problems in which it is faster"} | share(0.71),
         arms=[{"name": a, "role": r} for (a, _), r in zip(arms, ("better", "than"), strict=True)],
         effects=[effect("same rate", 0), effect("defaults", 1), effect("tuned", 2, primary=True)],

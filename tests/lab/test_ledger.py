@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from jaxdl.lab import VERDICTS, ledger, shares
+from jaxdl.lab import VERDICTS, ledger
 from jaxdl.lab.ledger import __main__ as command
 from jaxdl.lab.ledger import (
     charts,
@@ -229,7 +229,7 @@ def test_sections_written_otherwise_are_recognised(section, key):
     ],
 )
 def test_percents_do_not_hide_that_it_is_not_all_or_none(share, shown):
-    assert shares.percent(share) == shown
+    assert words.percent(share) == shown
 
 
 @pytest.mark.parametrize(

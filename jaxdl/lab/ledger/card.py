@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-from jaxdl.lab import shares
 from jaxdl.lab.ledger import charts, effects, strata, words
 from jaxdl.lab.ledger.entries import Entry, share_of, shown
 
@@ -54,7 +53,7 @@ def _asked(result: dict[str, Any]) -> str:
     """What the claim's own word asks for."""
     if result.get("gamma") is None:
         return ""
-    return f"“{result['quantifier']}” asks for {shares.percent(result['gamma'])}"
+    return f"“{result['quantifier']}” asks for {words.percent(result['gamma'])}"
 
 
 def _origin(entry: Entry) -> list[tuple[str, str]]:

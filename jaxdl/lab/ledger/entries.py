@@ -6,7 +6,6 @@ import pathlib
 import re
 from typing import Any
 
-from jaxdl.lab import shares
 from jaxdl.lab.ledger import parts, shape, words
 
 SIZES = ("default", "full")
@@ -54,7 +53,7 @@ def shown(result: dict[str, Any]) -> str:
     if share:
         return words.percents(share)
     if SHARE.search(estimate["name"]) and estimate["low"] == estimate["high"] <= 1:
-        return shares.percent(words.number(estimate["value"]))
+        return words.percent(words.number(estimate["value"]))
     return words.estimate(estimate)
 
 

@@ -5,7 +5,6 @@ import pathlib
 import re
 from typing import Any
 
-from jaxdl.lab import shares
 from jaxdl.lab.ledger import parts, words
 from jaxdl.lab.ledger.entries import Entry
 
@@ -71,7 +70,7 @@ def kill_matrix(entries: list[Entry]) -> KillMatrix | None:
         for bug, row in found.items()
     ]
     bugs = [hits for bug, hits, _ in rows if bug != "no bug"]
-    totals = [shares.percent(sum(hits) / len(bugs)) for hits in zip(*bugs, strict=True)]
+    totals = [words.percent(sum(hits) / len(bugs)) for hits in zip(*bugs, strict=True)]
     return KillMatrix(detectors, rows, totals)
 
 

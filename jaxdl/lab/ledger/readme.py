@@ -2,8 +2,7 @@
 
 import pathlib
 
-from jaxdl.lab import shares
-from jaxdl.lab.ledger import entries
+from jaxdl.lab.ledger import entries, words
 
 START, END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 
@@ -32,7 +31,7 @@ def _name(entry: entries.Entry) -> str:
 def _numbers(entry: entries.Entry) -> str:
     result = entry.result
     if entry.share:
-        asked = f"; “{result['quantifier']}” asks for {shares.percent(result['gamma'])}"
+        asked = f"; “{result['quantifier']}” asks for {words.percent(result['gamma'])}"
         return f"{entries.shown(result)} of {result['n_problems']:,} problems{asked}"
     return f"{result['estimate']['name']}: {entries.shown(result)}"
 

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from jaxdl.lab import shares
+from jaxdl.lab.shares import percent
 
 LETTERS = {
     "supported": "S",
@@ -42,7 +42,7 @@ def number(value: Any) -> float:
 
 def percents(share: dict[str, Any]) -> str:
     """71 % [63 %, 79 %]: a share with its interval."""
-    value, low, high = (shares.percent(number(share[end])) for end in ("value", "low", "high"))
+    value, low, high = (percent(number(share[end])) for end in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
