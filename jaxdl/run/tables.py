@@ -5,7 +5,6 @@ encoding can mend is refused: numbers too large, targets that are missing, a nam
 twice. Rows count from 1 after the header.
 """
 
-import csv
 import io
 import pathlib
 from typing import Any
@@ -14,8 +13,10 @@ import numpy as np
 
 from jaxdl import data, errors
 from jaxdl.data import Dataset, table, targets
+from jaxdl.run import csvfile
 
 SUFFIXES = (".csv", ".parquet", ".npz")
+NESTED = (list, tuple, dict, set, np.ndarray)
 
 
 def is_file(name: str) -> bool:
@@ -61,7 +62,9 @@ def from_frame(
     frame: Any, path: pathlib.Path, target: str | None, task: str, drop: tuple[str, ...]
 ) -> Dataset:
     """A table that was read, as `load` gives it."""
-    y = frame.pop(known(target, list(frame), path)).to_numpy()
+    column = frame.pop(known(target, list(frame), path))
+    _check_cells(column, str(target), path)
+    y = column.to_numpy()
     frame = frame.drop(columns=[known(name, list(frame), path) for name in drop])
     x = np.ascontiguousarray(cells(frame, path))
     y, classes = targets.targets(y, task, target or "y", f"{path}: ")
@@ -84,23 +87,7 @@ def existing(name: str) -> pathlib.Path:
 
 def read(path: pathlib.Path) -> Any:
     """The table as a pandas DataFrame, with every column named once and at least one row."""
-    import pandas as pd
-
-    if path.suffix.lower() == ".parquet":
-        try:
-            frame = pd.read_parquet(path)
-        except Exception as error:
-            raise ValueError(f"{path} cannot be read as parquet: {_line(error)}.") from None
-    else:
-        _check_header(path)
-        try:
-            frame = pd.read_csv(
-                path, encoding="utf-8-sig", index_col=False, low_memory=False, skipinitialspace=True
-            )
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {_line(error)}.") from None
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
-            raise ValueError(f"{path} cannot be read as CSV: {_line(error)}.") from None
+    frame = csvfile.read(path) if path.suffix.lower() == ".csv" else _from_parquet(path)
     if frame.empty:
         raise ValueError(f"{path} has a header but no rows.")
     return frame.rename(columns=str)
@@ -118,14 +105,9 @@ def cells(frame: Any, path: pathlib.Path) -> np.ndarray:
         raise ValueError(f"{path} has no column besides the target: nothing to predict it from.")
     plain = True
     for name, column in frame.items():
+        _check_cells(column, name, path)
         values = np.asarray(pd.to_numeric(column, errors="coerce"), float)
-        large = np.abs(values) > table.LARGEST
-        if large.any():
-            raise ValueError(
-                f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too "
-                f"large to compute with (at most {table.LARGEST:g}): rescale it or correct the "
-                "cell."
-            )
+        _check_size(values, name, path)
         plain &= pd.api.types.is_numeric_dtype(column) and not np.isnan(values).any()
     return frame.to_numpy(float) if plain else frame.to_numpy(object)
 
@@ -141,14 +123,45 @@ def columns(path: pathlib.Path, names: tuple[str, ...]) -> np.ndarray:
     return cells(frame[list(names)], path)
 
 
+def _check_cells(column, name, path):
+    """Refuses cells that would pass for text without being it."""
+    csvfile.check_commas(column, name, path)
+    nested = np.array([isinstance(v, NESTED) for v in np.asarray(column, object)], bool)
+    if nested.any():
+        kind = type(column.iloc[int(nested.argmax())]).__name__
+        raise ValueError(
+            f"{path}: {_place(nested, name)} holds several values at once ({kind}): a cell must be "
+            "a number, text, a date or empty."
+        )
+
+
+def _check_size(values, name, path):
+    large = np.abs(values) > table.LARGEST
+    if large.any():
+        raise ValueError(
+            f"{path}: {_place(large, name)} holds {values[int(large.argmax())]:g}, too large to "
+            f"compute with (at most {table.LARGEST:g}): rescale it or correct the cell."
+        )
+
+
+def _from_parquet(path):
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as parquet: {_line(error)}.") from None
+
+
 def _from_npz(path, target):
     archive = _open_npz(path)
     x, y = _array(path, archive, "x"), _array(path, archive, target)
-    if x.ndim < 2 or y.ndim < 1 or len(x) != len(y) or x.size == 0:
+    column = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
+    if x.ndim < 2 or not column or len(x) != len(y) or x.size == 0:
         raise ValueError(
-            f"{path}: x must be (m, n) and {target} (m,), got {x.shape} and {y.shape}."
+            f"{path}: x must be (m, n) and {target} (m,) or (m, 1), got {x.shape} and {y.shape}."
         )
-    return _finite(x, path), y.reshape(len(y), -1)[:, 0] if y.ndim == 2 else y, ()
+    return _finite(x, path), y.reshape(-1), ()
 
 
 def _open_npz(path):
@@ -174,25 +187,11 @@ def _finite(x, path):
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{path}: x must hold numbers, got {x.dtype}.")
     x = x.reshape(len(x), -1)
-    data.check_finite(x, (), str(path))
+    for i, column in enumerate(x.T, 1):
+        if np.isnan(column).any():
+            raise ValueError(f"{path}: x is NaN in {_place(np.isnan(column), i)}: fill it first.")
+        _check_size(column.astype(float), i, path)
     return x.astype(float) if x.dtype.kind != "f" else x
-
-
-def _check_header(path):
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), None)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {_line(error)}.") from None
-    if not header:
-        raise ValueError(f"{path} is empty: a header line with the columns' names comes first.")
-    header = [name.strip() for name in header]
-    for i, name in enumerate(header):
-        if name in header[:i]:
-            raise ValueError(
-                f"{path}: columns {header.index(name) + 1} and {i + 1} are both called {name!r}: "
-                "rename one of them."
-            )
 
 
 def known(name: str | None, names: list[str], path: pathlib.Path) -> str:
@@ -211,7 +210,8 @@ def known(name: str | None, names: list[str], path: pathlib.Path) -> str:
 
 
 def _place(where, name):
-    return f"row {int(np.asarray(where).argmax()) + 1}, column {str(name)!r}"
+    column = name if isinstance(name, int) else repr(str(name))
+    return f"row {int(np.asarray(where).argmax()) + 1}, column {column}"
 
 
 def _line(error):

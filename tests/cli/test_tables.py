@@ -1,5 +1,6 @@
 """Tables of the user's own: each difficulty is read, or is refused with row and column named."""
 
+import decimal
 import pathlib
 import pickle
 
@@ -31,6 +32,19 @@ WORKS = {
     "empty cell": ("a,b,c\n1,2,u\n3,,v\n", "c", 2, ("u", "v")),
     "text": ("a,b,c\n1,2,u\n3,Paris,v\n", "c", 2, ("u", "v")),
     "quoted names": ('"a ""x"", y",c\n1,u\n2,v\n', "c", 2, ("u", "v")),
+    "blank lines": ("\na,c\n\n1,u\n  \n2,v\n\n", "c", 2, ("u", "v")),
+    "trailing commas": ("a,c\n1,u,\n2,v,\n", "c", 2, ("u", "v")),
+    "newlines in quotes": ('a,b,c\n1,"two\nlines",u\n2,"more\nlines",v\n', "c", 2, ("u", "v")),
+    "very long text": (f"a,b,c\n1,{'x' * 200_000},u\n2,y,v\n", "c", 2, ("u", "v")),
+    "very long name": (f"{'a' * 200_000},c\n1,u\n2,v\n", "c", 2, ("u", "v")),
+    "dates and booleans": ("d,b,c\n2024-01-05,True,u\n2024-02-05,False,v\n", "c", 2, ("u", "v")),
+    "codes with commas": ('a,c\n"1,2",u\n"1,2,3",v\nnone,u\n2,v\n', "c", 4, ("u", "v")),
+}  # fmt: skip
+
+
+TEXT = {
+    "empty cell", "text", "newlines in quotes", "very long text", "dates and booleans",
+    "codes with commas",
 }  # fmt: skip
 
 
@@ -40,7 +54,7 @@ def test_works(case, tmp_path):
     dataset = tables.load(write(tmp_path, text), target)
     assert len(dataset.x) == len(dataset.y) == m
     assert dataset.target_names == classes
-    assert dataset.x.dtype == (object if case in ("empty cell", "text") else float)
+    assert (dataset.x.dtype == object) == (case in TEXT)
     if classes:
         assert set(dataset.y) == set(range(len(classes)))
 
@@ -57,10 +71,34 @@ REFUSED = {
     "no such target": (GOOD, "lable", "Did you mean 'label'"),
     "no target": (GOOD, None, "Name it with --target: a, b, label"),
     "only the target": ("c\nu\nv\n", "c", "no column besides the target"),
-    "ragged": ("a,c\n1,u\n2,v,9,9\n", "c", "line 3"),
+    "ragged": ("a,c\n1,u\n2,v,9,9\n", "c", "row 2 (line 3) goes on after the last column 'c'"),
+    "all rows too long": ("a,c\n1,u,9\n2,v,9\n", "c", "row 1 (line 2) goes on after"),
+    "too short": ("a,b,c\n1,2,u\n3\n", "c", "row 2 (line 3) ends before column 'b'"),
+    "open quote": ('a,b,c\n1,"2,u\n3,4,v\n', "c", "ends before column 'c': it has 2 of 3"),
+    "semicolons": ("a;c\n1,5;u\n2,5;v\n", "c", "separated by ';'"),
+    "tabs": ("a\tc\n1\tu\n2\tv\n", "c", r"separated by '\t'"),
+    "decimal commas": (
+        'a,c\n?,u\n"1,5",v\n' + '"2,25",u\n' * 9, "c", "row 2, column 'a' holds '1,5'",
+    ),
+    "commas of thousands": ('a,c\n"1,500",u\n7,v\n', "c", "row 1, column 'a' holds '1,500'"),
+    "decimal commas in the target": (
+        'a,c\n1,"0,5"\n2,"1,5"\n', "c", "row 1, column 'c' holds '0,5'",
+    ),
+    "zero byte": ("a,c\n1,u\n2\0,v\n", "c", "line 3 holds a zero byte"),
+    "utf-16": (GOOD.encode("utf-16"), "label", "line 1 holds the byte 0xff"),
+    "blanks": (" \n\n", "c", "is empty: a header line"),
+    "a word among target numbers": (
+        "a,c\n1,0.5\n2,1.5\n3,oops\n4,2.5\n5,3.5\n6,4.5\n", "c", "row 3, column 'c' holds 'oops'",
+    ),
+    "infinite target": ("a,c\n1,0.5\n2,inf\n3,2.5\n", "c", "row 2, column 'c', the target, is inf"),
+    "constant target": ("a,c\n1,0.5\n2,0.5\n3,0.5\n", "c", "'c' is 0.5 in every row: there is"),
+    "target constant in float32": (
+        "a,c\n" + "".join(f"{i},{10**12 + i}\n" for i in range(99)), "c", "digits of float32",
+    ),
+    "NA as a class": ("a,c\n1,NA\n2,u\n", "c", "row 1, column 'c', the target, is empty (or"),
     "empty file": ("", "c", "is empty: a header line"),
     "only a header": ("a,c\n", "c", "header but no rows"),
-    "latin-1": ("a,c\n1,\xe9\n2,u\n".encode("latin-1"), "c", "not UTF-8"),
+    "latin-1": ("a,c\n1,\xe9\n2,u\n".encode("latin-1"), "c", "not UTF-8 text: line 2 "),
 }  # fmt: skip
 
 
@@ -84,6 +122,38 @@ def test_parquet_and_npz(tmp_path):
     write(tmp_path, b"PAR1 nonsense", "bad.parquet")
     with pytest.raises(ValueError, match="cannot be read as parquet"):
         tables.load(str(tmp_path / "bad.parquet"), "c")
+
+
+NPZ_REFUSED = {
+    "too large": ({"x": [[1.0, 2], [3, 1e308]]}, "row 2, column 2 holds 1e\\+308, too large"),
+    "infinity": ({"x": [[1.0, -np.inf], [3, 4]]}, "row 1, column 2 holds -inf"),
+    "half precision": ({"x": np.array([[1, np.inf], [3, 4]], "f2")}, "row 1, column 2 holds inf"),
+    "gap": ({"x": [[1.0, 2], [np.nan, 4]]}, "x is NaN in row 2, column 1"),
+    "text": ({"x": [["a"], ["b"]]}, "x must hold numbers"),
+    "no matrix": ({"x": [1.0, 2.0]}, r"x must be \(m, n\).*\(2,\)"),
+    "several targets": ({"y": [[0, 1], [1, 0]]}, r"y \(m,\) or \(m, 1\), got.*\(2, 2\)"),
+    "gap in the target": ({"y": [np.nan, 1.0]}, "row 1, column 'y', the target, is empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NPZ_REFUSED)
+def test_arrays_that_are_refused(case, tmp_path):
+    arrays, message = NPZ_REFUSED[case]
+    np.savez(tmp_path / "t.npz", **({"x": [[1.0, 2], [3, 4]], "y": [0, 1]} | arrays))
+    with pytest.raises(ValueError, match=message):
+        tables.load(str(tmp_path / "t.npz"), None)
+
+
+def test_cells_of_parquet_that_no_csv_has(tmp_path):
+    path = tmp_path / "t.parquet"
+    exact = [decimal.Decimal(i) / 2 for i in range(4)]
+    pd.DataFrame({"a": [1.0, 2, 3, 4], "c": exact}).to_parquet(path)
+    assert tables.load(str(path), "c").y.tolist() == [0.0, 0.5, 1.0, 1.5]
+    for column in ("a", "c"):
+        frame = pd.DataFrame({"a": [1.0, 2], "b": [1.0, 2], "c": ["u", "v"]})
+        frame.assign(**{column: [[1, 2], [3, 4]]}).to_parquet(path)
+        with pytest.raises(ValueError, match=f"row 1, column '{column}' holds several values"):
+            tables.load(str(path), "c")
 
 
 class Trap:
