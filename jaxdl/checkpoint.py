@@ -6,12 +6,14 @@ restored; and one rename of the finished folder, so that a crash leaves the prev
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import operator
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +87,7 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
-        _check_space(folder, sum(a.nbytes for a in arrays.values()))
+        _check_space(folder, [a.nbytes for a in arrays.values()])
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, arrays)
         _write_manifest(temporary, step, described, metadata)
@@ -235,11 +237,22 @@ def _checkpointer():
 
 @contextlib.contextmanager
 def _in_silence():
-    """Without orbax's log of what went wrong, tracebacks and all: the error says it once."""
-    logger = logging.getLogger("absl")
+    """Without orbax's log of what went wrong, tracebacks and all: the error says it once.
+
+    Where one of its writers fails, the others go on for a moment and find nobody to report to;
+    what they say of that stays unsaid.
+    """
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
+
+    def others(unraisable):
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
     logger.addFilter(_nothing)
+    sys.unraisablehook = others
     try:
         yield
+        sys.unraisablehook = hook
     finally:
         logger.removeFilter(_nothing)
 
@@ -371,8 +384,10 @@ def _remove_leftovers(folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _check_space(folder, nbytes):
-    free, needed = shutil.disk_usage(folder).free, nbytes + 2**16
+def _check_space(folder, sizes):
+    """Whole blocks of 4 kB: two files and two folders for each array, and room for the rest."""
+    free = shutil.disk_usage(folder).free
+    needed = sum(2**12 * (-(-size // 2**12) + 3) for size in sizes) + 2**16
     if free < needed:
         raise OSError(
             f"the disk is full (needs {needed / 1e3:,.0f} kB, {free / 1e3:,.0f} are free)"
@@ -381,8 +396,13 @@ def _check_space(folder, nbytes):
 
 def _reason(error):
     text = " ".join(str(error).split())
-    full = "No space left" in text or "ENOSPC" in text or getattr(error, "errno", None) == 28
-    return "the disk is full" if full else text[:300]
+    full = (
+        "No space left" in text or "ENOSPC" in text or getattr(error, "errno", None) == errno.ENOSPC
+    )
+    limit = "File too large" in text or getattr(error, "errno", None) == errno.EFBIG
+    if full or limit:
+        return "the disk is full" if full else "a file has reached the largest size allowed"
+    return text[:300]
 
 
 def _move(source, target):

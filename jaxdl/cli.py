@@ -1,5 +1,6 @@
 """`jaxdl train | recipe | predict | gradcheck`: dispatches on the first word."""
 
+import errno
 import importlib
 import os
 import sys
@@ -100,8 +101,26 @@ def _checkpoint_error():
 
 
 def _complain(error):
-    print(f"jaxdl: {error}", file=sys.stderr)
+    print(f"jaxdl: {_unwritable(error) or error}", file=sys.stderr)
     return 2
+
+
+def _unwritable(error):
+    """A sentence for what keeps files from being written; "" for any other error."""
+    reasons = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the quota of the disk is used up",
+        errno.EFBIG: "a file has reached the largest size that is allowed",
+        errno.EROFS: "the disk can only be read",
+    }
+    reason = reasons.get(getattr(error, "errno", None))
+    if reason is None:
+        return ""
+    where = f" to {error.filename}" if error.filename else ""
+    return (
+        f"Nothing can be written{where}, {reason}. Checkpoints that are there stay: free some "
+        "space and --resume, or start with another --out."
+    )
 
 
 def _help():

@@ -97,8 +97,18 @@ def keep_compiled_programs() -> None:
 
 
 def row_of(name: str, devices: Any = None) -> Mesh:
-    """All devices, those of other processes included, or those given, as one named axis."""
-    return Mesh(np.asarray(devices or jax.devices()), (name,))
+    """All devices, those of other processes included, or those given, as one named axis.
+
+    Raises:
+        TypeError: if `devices` are not JAX devices.
+    """
+    row = np.ravel(np.asarray(jax.devices() if devices is None else devices, object))
+    if not row.size or not all(isinstance(device, jax.Device) for device in row):
+        raise TypeError(
+            "devices must be JAX devices, such as jax.devices() or jax.devices()[:1], got "
+            f"{devices!r}."
+        )
+    return Mesh(row, (name,))
 
 
 def everywhere(mesh: Mesh | None, tree: PyTree) -> PyTree:

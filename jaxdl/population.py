@@ -101,8 +101,9 @@ def run(
         A `Population`; `.table` is the labelled table.
 
     Raises:
-        ValueError: for no runs, columns of unequal length, lanes < 1, one run that needs more
-            than `memory`, or batched linear algebra on several CPU devices, which can hang.
+        ValueError: for no runs, columns of unequal length or called like a result, lanes < 1, one
+            run that needs more than `memory`, or batched linear algebra on several CPU devices,
+            which can hang.
     """
     return prepare(
         fn,
@@ -175,24 +176,31 @@ def _compile(fn, configs, shared, mesh, lanes, memory):
             return _Program(call, rows, side)
         if rows == side == 1:
             raise ValueError(
-                f"One run on each of {mesh.size} devices needs {needed / 1e6:.0f} MB, but only "
-                f"{memory / 1e6:.0f} MB may be used: make the run smaller, or use fewer devices."
+                f"One run on each of {mesh.size} devices needs {_size(needed)}, but only "
+                f"{_size(memory)} may be used: make the run smaller, or use fewer devices."
             )
         fitting = max(1, int(rows * min(memory / needed, 0.5)))  # nearly proportional
         rows, lanes = fitting, min(side, fitting)
 
 
 def _check_outputs(fn, configs, shared):
-    """Runs `fn` on shapes alone: it has to return arrays."""
+    """Runs `fn` on shapes alone: it has to return arrays, not called like a configuration."""
     one = {
         n: jax.ShapeDtypeStruct(c.shape[1:], jax.dtypes.canonicalize_dtype(c.dtype))
         for n, c in configs.items()
     }
-    leaves = jax.tree.leaves(jax.eval_shape(fn, one, *shared))
+    out = jax.eval_shape(fn, one, *shared)
+    leaves = jax.tree.leaves(out)
     if not leaves:
         raise ValueError("fn returns nothing: it must return the result of one run, as arrays.")
     if any(map(is_key, leaves)):
         raise TypeError("fn returns a random key: return jax.random.key_data(key) instead.")
+    stacked = jax.tree.map(lambda s: np.broadcast_to(np.zeros((), s.dtype), (1, *s.shape)), out)
+    if twice := sorted(set(configs) & set(_columns(stacked))):
+        raise ValueError(
+            f"configs has {', '.join(map(repr, twice))}, but so is a column of results called: "
+            "rename it in configs."
+        )
 
 
 def _refuse_batched_lapack(program: str) -> None:
@@ -391,7 +399,23 @@ def _free_bytes(mesh):
     stats = local[0].memory_stats() if local[0].platform != "cpu" else None
     if stats:
         return mesh.size * (stats["bytes_limit"] - stats["bytes_in_use"])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _free_host_bytes()
+
+
+def _free_host_bytes():
+    """Free memory; where the system does not say, half of all memory, or 2 GB."""
+    for name, share in (("SC_AVPHYS_PAGES", 1.0), ("SC_PHYS_PAGES", 0.5)):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            return share * os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    return 2e9
+
+
+def _size(nbytes):
+    """Bytes for a person, in three digits."""
+    unit, name = next(
+        ((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if nbytes >= u), (1, "bytes")
+    )
+    return f"{nbytes / unit:.3g} {name}"
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 Value checks need concrete arrays; under a trace (jit, vmap) only shapes and dtypes are checked.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxdl import data, errors, tree
 from jaxdl.data import batches
@@ -116,6 +118,24 @@ def check_optimizer(optimizer: Any) -> None:
             f"{_describe(optimizer)}."
             + (f" Call it: {called}(...)." if callable(optimizer) else "")
         )
+    _check_takes(
+        optimizer.update, ("updates", "state", "params"), "the optimizer's update",
+        {"value", "grad", "value_fn"},
+    )  # fmt: skip
+
+
+def one_axis(mesh: Any) -> Mesh | None:
+    """The mesh with axes of the kind that the compiler shards by itself (`jax.make_mesh` has not).
+
+    Raises:
+        TypeError: if it is no mesh.
+    """
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(
+            "mesh must be a jax.sharding.Mesh, as devices.row_of('batch') or "
+            f"devices.row_of('batch', devices) makes it, got {_describe(mesh)}."
+        )
+    return None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
 
 
 def check_metrics(metrics: Mapping[str, Callable]) -> None:
@@ -174,17 +194,23 @@ def check_objective(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
 
     Raises:
         ValueError: if the cost is no scalar, and whatever the objective itself refuses.
+        TypeError: if it is no function, or one of other arguments.
     """
     if not callable(plan.objective):
         raise TypeError(
             "objective must be a function of (params, x, y, key, weights), as "
             f"losses.objective(model, loss) makes it, got {_describe(plan.objective)}."
         )
-    for cost, x, y in (
-        (plan.objective, arrays.x, arrays.y),
-        *([(plan.dev_objective, *arrays.dev)] if arrays.dev else []),
-    ):
-        out = jax.eval_shape(lambda p, x, k, f=cost, y=y: f(p, x, y, k), params, x, key)
+    _check_takes(plan.objective, ("params", "x", "y", "key", "weights"), "objective")
+    calls = [(plan.objective, arrays.x, arrays.y, (None,))]
+    if arrays.dev:  # without a key: evaluation
+        _check_takes(plan.dev_objective, ("params", "x", "y"), "dev_objective")
+        calls.append((plan.dev_objective, *arrays.dev, ()))
+    for cost, x, y, rest in calls:
+        out = jax.eval_shape(
+            lambda p, x, k, f=cost, y=y, rest=rest: f(p, x, y, *((k, *rest) if rest else ())),
+            params, x, key,
+        )  # fmt: skip
         if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
             raise ValueError(
                 "the objective must return one real number, the cost of the batch, got "
@@ -197,10 +223,12 @@ def check_value_and_grad(plan: Plan, arrays: Data, params: Params, key: Key) -> 
 
     Raises:
         ValueError: quoting what it returns instead.
+        TypeError: if it is no function, or one of other arguments.
     """
     value_and_grad = plan.value_and_grad
     if value_and_grad is None:
         return
+    _check_takes(value_and_grad, ("params", "x", "y", "key", "weights"), "value_and_grad")
     weights = jax.ShapeDtypeStruct(arrays.x.shape[:1], jnp.result_type(float))
     out = jax.eval_shape(
         lambda p, x, k, w: value_and_grad(p, x, arrays.y, k, w), params, arrays.x, key, weights
@@ -213,6 +241,19 @@ def check_value_and_grad(plan: Plan, arrays: Data, params: Params, key: Key) -> 
             f"parameters {jax.tree.structure(like)}, got {jax.tree.structure(out)}. "
             "backprop.value_and_grad and jax.value_and_grad make such functions."
         )
+    if not jnp.issubdtype(out[0].dtype, jnp.floating):
+        raise ValueError(
+            f"value_and_grad must return a real cost of floats, got dtype {out[0].dtype}."
+        )
+    leaves = zip(jax.tree.leaves(like), jax.tree.leaves(out[1]), strict=True)
+    for path, (p, g) in zip(tree.paths(like), leaves, strict=True):
+        kinds = [jnp.issubdtype(a.dtype, jnp.complexfloating) for a in (p, g)]
+        if p.shape != g.shape or not jnp.issubdtype(g.dtype, jnp.inexact) or kinds[1] > kinds[0]:
+            raise ValueError(
+                f"value_and_grad must return gradients like the parameters, but at {path!r} the "
+                f"parameter is {p.dtype} of shape {p.shape}, its gradient {g.dtype} of shape "
+                f"{g.shape}."
+            )
 
 
 def check_metrics_run(plan: Plan, arrays: Data, params: Params) -> None:
@@ -245,6 +286,27 @@ def history_names(plan: Plan, arrays: Data) -> list[str]:
     if arrays.dev is not None:
         names += ["dev_cost", *(f"dev_{name}" for name in metrics)]
     return names
+
+
+def _check_takes(function, names, what, keywords=frozenset()):
+    """Refuses a function that cannot be called with these arguments, by position."""
+    if not callable(function):
+        raise TypeError(f"{what} must be a function of ({', '.join(names)}), got {function!r}.")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C: nothing is known of it
+        return
+    required = {
+        p.name for p in signature.parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    }  # fmt: skip
+    try:
+        signature.bind(*names, **dict.fromkeys(required & set(keywords)))
+    except TypeError as error:
+        raise TypeError(
+            f"{what} is called with ({', '.join(names)}), but takes {signature}: {error}. Give "
+            "arguments that are not needed the default None."
+        ) from None
 
 
 def _unpack(pair, name):

@@ -66,11 +66,18 @@ def fit(
     it compiles itself, and calling it again with the same functions reuses that program; nothing
     else is remembered.
 
+    Differentiated through Adam, RMSprop and others that divide by a root, the derivative is NaN
+    as soon as one entry of a gradient is zero in every step so far (a unit that is off, a pixel
+    that is always black), because √v has an infinite slope at v = 0. Give such an optimizer an ε
+    inside the root: `optim.adam(lr, eps_root=1e-8)`, `optim.rmsprop(lr, eps_in_sqrt=True)`.
+
     Args:
         objective: `J(params, x, y, key, weights)`, the cost of a batch, as `losses.objective`
             makes it. Training passes a key (dropout is on), evaluation passes none.
         params: where to start; a tree of float arrays.
-        optimizer: a pair (init, update), ours or optax's.
+        optimizer: a pair (init, update), ours or optax's. An update that takes them also gets
+            `value`, `grad` and `value_fn`, the cost of this batch as a function of the parameters:
+            `optax.lbfgs` and the like (with batch_size=None) work.
         data: `(x, y)` or a Dataset; x `(m, ...)` floats, y `(m,)` or `(m, k)`.
         epochs: passes over the data.
         batch_size: examples a step; the short last batch is padded and weighted, not dropped.
@@ -128,7 +135,7 @@ def fit(
     if not all(map(errors.is_concrete, jax.tree.leaves((params, arrays, key)))):
         return _fit(plan, epochs, params, arrays, key)
     program = _compiled(plan, epochs) if hashable(plan) else _jitted(plan, epochs)
-    result = program(*devices.everywhere(mesh, (params, arrays, key)))
+    result = program(*devices.everywhere(plan.mesh, (params, arrays, key)))
     if plan.patience is None:
         return result
     ran = int(result.epochs)
@@ -149,6 +156,7 @@ def prepare(
     metrics: Mapping[str, Callable[..., Array]] | None = None,
     class_weights: Any = None,
     monitor: str | None = None,
+    mesh: Mesh | None = None,
     **settings: Any,
 ) -> tuple[Plan, Data, Params]:
     """The arguments of `fit`, checked and sorted into what is done, to which arrays, from where."""
@@ -167,6 +175,7 @@ def prepare(
         dev_objective=dev_objective or objective,
         metrics=tuple(metrics.items()),
         monitor="dev_cost" if monitor is None and dev is not None else monitor,
+        mesh=door.one_axis(mesh),
         **settings,
     )
     door.check_plan(plan, arrays, epochs)

@@ -17,6 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl import optim, tree
 from jaxdl.data import batches
+from jaxdl.optim import checks
+from jaxdl.optim.base import takes_extra
 from jaxdl.types import Array, Key, Params, PyTree
 
 NEVER = -1
@@ -196,7 +198,7 @@ def _step(plan, params, opt_state, x, y, key, weights):
     value_and_grad = plan.value_and_grad or jax.value_and_grad(plan.objective)
     x, y, weights = (_split(plan, a) for a in (x, y, weights))
     cost, grads = value_and_grad(params, x, y, key, weights)
-    updates, opt_state = plan.optimizer.update(grads, opt_state, params)
+    updates, opt_state = _update(plan, (x, y, key, weights), cost, grads, opt_state, params)
     record = {
         "cost": cost,
         "mass": jnp.sum(weights) if weights is not None else jnp.ones_like(cost),
@@ -204,6 +206,31 @@ def _step(plan, params, opt_state, x, y, key, weights):
     if plan.statistics:
         record |= _norms("gradient_norm", grads) | _norms("update_norm", updates)
     return (optim.apply_updates(params, updates), opt_state), record
+
+
+def _update(plan, batch, cost, grads, opt_state, params):
+    """The optimizer's update; one that searches along a line also gets the cost as a function."""
+    more = {"value": cost, "grad": grads, "value_fn": lambda p: plan.objective(p, *batch)}
+    update = plan.optimizer.update
+    out = update(grads, opt_state, params, **takes_extra(update)(more))
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ValueError(
+            f"the optimizer's update must return (updates, state), got {jax.tree.structure(out)}."
+        )
+    _check_state(opt_state, out[1])
+    return out
+
+
+def _check_state(before, after):
+    """What a loop carries must keep its form; known while it is traced, before it is compiled."""
+    checks.same_tree(before, after, "the optimizer's state", "what its update made of it")
+    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    for path, (a, b) in zip(tree.paths(before), leaves, strict=True):
+        if jnp.result_type(a) != jnp.result_type(b):
+            raise TypeError(
+                "the optimizer's update must keep the dtypes of its state, but at "
+                f"{path or 'its only leaf'!r} {jnp.result_type(a)} became {jnp.result_type(b)}."
+            )
 
 
 def _norms(name, values):

@@ -1,7 +1,9 @@
 """`jaxdl train` and `jaxdl predict` from the outside: files, output, exit status."""
 
+import errno
 import json
-import random
+import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxdl import cli, data
+from jaxdl import checkpoint, cli, data
 from jaxdl.run import folder
 
 WINE = ["train", "--data", "wine", "--layers", "13", "8", "3", "--lr", "0.01", "--seed", "3"]
@@ -189,26 +191,52 @@ def test_signals_save_and_exit_cleanly(number, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_and_resumed_the_bits_are_the_same(tmp_path):
-    # A checkpoint after every segment: many of the moments fall into the writing of one.
-    long = ["--epochs", "45000", "--batch-size", "8", "--save-seconds", "0"]
-    assert finish(start(tmp_path / "whole", *long)) == 0
-    killed, rng = tmp_path / "killed", random.Random(0)
-    rows = killed / "metrics.jsonl"
-    for _ in range(20):
-        process = start(killed, *long)
-        size = rows.stat().st_size if rows.exists() else 0
-        while process.poll() is None and (not rows.exists() or rows.stat().st_size <= size):
-            time.sleep(0.01)
-            size = min(size, rows.stat().st_size if rows.exists() else 0)  # it was cut back
-        time.sleep(rng.uniform(0, 0.6))
-        assert process.poll() is None, "it finished before it was killed twenty times"
-        process.kill()
-        finish(process)
-    assert finish(start(killed, *long)) == 0
+    killed, options = tmp_path / "killed", ["--batch-size", "8", "--save-seconds", "0"]
+    command = [sys.executable, "-m", "tests.cli.killing", str(killed), *WINE[1:], *options]
+    moments = subprocess.run(
+        [*command, "--epochs", "100000"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    moments = json.loads(moments)
+    assert len(moments) == 20
+    assert sum(unfinished for _, unfinished in moments) >= 3  # while a checkpoint was written
+    # It ends a little after the last of its checkpoints, wherever that is; so does another run.
+    epochs = checkpoint.steps(killed / "checkpoints")[-1] + 40
+    for out in (killed, tmp_path / "whole"):
+        more = ["--epochs", str(epochs), "--out", str(out), "--resume"]
+        assert cli.main([*WINE, *options, *more]) == 0
     assert parameters(killed) == parameters(tmp_path / "whole")
-    assert rows.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+    assert (killed / "metrics.jsonl").read_text() == (
+        tmp_path / "whole" / "metrics.jsonl"
+    ).read_text()
 
 
-def finish(process):
-    process.communicate(timeout=300)
-    return process.returncode
+def test_a_limit_on_files_ends_the_run_with_a_sentence_and_leaves_the_checkpoint(
+    run, tmp_path, capsys
+):
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "out"
+    assert cli.main([*WINE, "--epochs", "12", "--out", str(out)]) == 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))  # as if the disk ended there
+    try:
+        assert cli.main([*WINE, "--epochs", "3000", "--out", str(out), "--resume"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    err = capsys.readouterr().err
+    assert "Nothing can be written, a file has reached the largest size" in err
+    assert len(err.splitlines()) == 1
+    assert checkpoint.steps(out / "checkpoints") == [12]
+    assert cli.main([*WINE, "--epochs", "30", "--out", str(out), "--resume"]) == 0
+    assert parameters(out) == parameters(run)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_takes_nothing_is_said_in_a_sentence(number, tmp_path, capsys, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    assert cli.main([*WINE, "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("jaxdl: Nothing can be written to") and "--out" in err
+    assert "Errno" not in err and len(err.splitlines()) == 1
