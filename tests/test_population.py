@@ -1,6 +1,7 @@
 """Populations: names kept, the numbers of single runs, whatever the chunks, lanes and devices."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -55,7 +56,19 @@ def test_grid_is_the_product_in_order_with_names():
         (lambda: population.run(fit, {}), ValueError, "dict of arrays"),
         (lambda: population.run(fit, {"a": [1.0], "b": [1.0, 2.0]}), ValueError, "'b': 2"),
         (lambda: population.run(fit, CONFIGS, *DATA, lanes=0), ValueError, "lanes"),
-        (lambda: population.run(fit, CONFIGS, *DATA, memory=10), ValueError, "One run on each"),
+        (
+            lambda: population.run(lambda c: {"b": c["a"]}, {"a": [1.0]}, memory=10),
+            ValueError,
+            r"One run on each of 1 devices needs [\d.]+ bytes, but only 10 bytes may",
+        ),
+        (
+            lambda: population.run(fit, CONFIGS | {"cost": CONFIGS["lr"]}, *DATA),
+            ValueError,
+            "configs has 'cost', but so is a column of results called",
+        ),
+        (lambda: population.run(lambda c: c, {"a": [1.0]}), ValueError, "configs has 'a'"),
+        (lambda: population.run(fit, CONFIGS, *DATA, devices=1), TypeError, "JAX devices.*got 1"),
+        (lambda: population.run(fit, CONFIGS, *DATA, devices=[]), TypeError, r"got \[\]"),
     ],
 )
 def test_wrong_input(make, error, message):
@@ -94,6 +107,26 @@ def test_a_memory_limit_makes_smaller_calls_with_the_same_rows():
     assert population._bytes(tight.call, mesh) <= limit
     result = population.run(wide, configs, devices=device, memory=limit)
     np.testing.assert_array_equal(result.outputs[:, -1], np.arange(30.0))
+
+
+def test_one_device_may_come_without_a_list():
+    found = population.run(lambda c: c["a"], {"a": [1.0, 2.0]}, devices=jax.devices()[0])
+    assert found.outputs.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("missing", "expected"), [((), 7.0), (("SC_AVPHYS_PAGES",), 5.0)])
+def test_where_free_memory_is_not_known_it_is_half_of_all(missing, expected, monkeypatch):
+    pages = {"SC_AVPHYS_PAGES": 7, "SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 1}
+
+    def sysconf(name):
+        if name in missing:
+            raise ValueError("unrecognized configuration name")
+        return pages[name]
+
+    monkeypatch.setattr(os, "sysconf", sysconf)
+    assert population._free_host_bytes() == expected
+    monkeypatch.delattr(os, "sysconf")
+    assert population._free_host_bytes() == 2e9
 
 
 def test_the_table_is_labelled_and_keeps_diverged_runs(together):

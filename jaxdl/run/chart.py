@@ -2,7 +2,9 @@
 
 import html
 import json
+import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from jaxdl.lab import vega
@@ -39,6 +41,7 @@ vegaEmbed("#chart", spec, {{ theme: dark ? "dark" : undefined, actions: false, r
 </html>
 """
 
+LINEAR = {"type": "linear", "zero": False, "nice": True}
 NAMES = {"cost": "cost", "accuracy": "accuracy", "r2": "R²"}
 
 
@@ -64,11 +67,16 @@ def spec(rows: list[dict[str, Any]], score: str) -> dict[str, Any]:
         for part, key in (("train", name), ("dev", f"dev_{name}"))
         if row.get(key) is not None
     ]
+    costs = [v["value"] for v in values if v["what"] == "cost"]
+    few = len(rows) < 3  # a line through one point cannot be seen
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "transparent",
         "data": {"values": values},
-        "vconcat": [_panel("cost", "log", False), _panel(score, "linear", True)],
+        "vconcat": [
+            _panel("cost", *cost_axis(costs), few, False),
+            _panel(score, LINEAR, {"tickCount": 5}, few, True),
+        ],
         "resolve": {"scale": {"x": "shared"}},
         "config": {
             "font": "system-ui, sans-serif",
@@ -78,11 +86,31 @@ def spec(rows: list[dict[str, Any]], score: str) -> dict[str, Any]:
     }
 
 
-def _panel(name, scale, last):
+def cost_axis(values: Sequence[float]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(scale, axis) of costs: logarithmic if they span more than a decade and none is zero.
+
+    Vega's own round ends of a logarithmic axis are whole decades, and it labels 2 to 9 in between
+    or nothing; here it ends at 1, 2 or 5 times a power of ten, and these are its labels.
+    """
+    if not values or min(values) <= 0 or max(values) < 10 * min(values):
+        return LINEAR, {"tickCount": 5}
+    low, high = (math.floor(math.log10(v)) for v in (min(values), max(values)))
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    every = max(1, (high - low) // 6)
+    marks = [float(f"{s}e{e}") for e in range(low - every, high + every + 1, every) for s in steps]
+    first = max(i for i, mark in enumerate(marks) if mark <= min(values))
+    last = next(i for i, mark in enumerate(marks) if mark >= max(values))
+    marks = marks[first : last + 1]
+    scale = {"type": "log", "domain": [marks[0], marks[-1]], "nice": False}
+    return scale, {"values": marks, "format": "~e" if marks[0] < 1e-3 or marks[-1] > 1e5 else "~g"}
+
+
+def _panel(name, scale, axis, few, last):
     x = {"field": "epoch", "type": "quantitative", "title": "epoch" if last else None}
     x |= {"axis": {"tickMinStep": 1, "labels": last, "grid": False}}
+    x |= {"scale": {"zero": False, "nice": False, "padding": 8}}
     y = {"field": "value", "type": "quantitative", "title": NAMES[name]}
-    y |= {"scale": {"type": scale, "zero": False}, "axis": {"tickCount": 5}}
+    y |= {"scale": scale, "axis": axis}
     color = {
         "field": "part",
         "type": "nominal",
@@ -102,7 +130,7 @@ def _panel(name, scale, last):
         "height": 220,
         "transform": [{"filter": f"datum.what == '{name}'"}],
         "layer": [
-            {"mark": {"type": "line", "strokeWidth": 2}, "encoding": encoding},
+            {"mark": {"type": "line", "strokeWidth": 2, "point": few}, "encoding": encoding},
             {
                 "mark": {"type": "point", "filled": True, "size": 60},
                 "params": [point],

@@ -3,6 +3,7 @@
 Run as `python -m tests.cli.killing FOLDER OPTION ...`; prints how each child was killed, as JSON.
 """
 
+import importlib
 import json
 import os
 import pathlib
@@ -12,17 +13,19 @@ import sys
 import time
 
 import jax
-import orbax.checkpoint  # noqa: F401  (imported before the children are forked)
 
 from jaxdl import checkpoint, cli, devices
 from jaxdl.data import load
-from jaxdl.run import training  # noqa: F401
+
+IMPORTED = ("jaxdl.run.training", "orbax.checkpoint", "rich.progress", "tyro", "vl_convert")
 
 WHEN = ["any"] * 4 + ["training"] * 8 + ["saving"] * 8
 
 
 def main(folder, *options):
     """One child after the other, each going on where the one before was killed."""
+    for name in IMPORTED:
+        importlib.import_module(name)
     load("wine")
     rng, out, killed = random.Random(0), pathlib.Path(folder), []
     for when in rng.sample(WHEN, len(WHEN)):
