@@ -113,9 +113,9 @@ def _unwritable(error):
         errno.EFBIG: "a file has reached the largest size that is allowed",
         errno.EROFS: "the disk can only be read",
     }
-    reason = reasons.get(getattr(error, "errno", None))
-    if reason is None:
+    if not isinstance(error, OSError) or error.errno not in reasons:
         return ""
+    reason = reasons[error.errno]
     where = f" to {error.filename}" if error.filename else ""
     return (
         f"Nothing can be written{where}, {reason}. Checkpoints that are there stay: free some "

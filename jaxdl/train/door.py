@@ -120,7 +120,7 @@ def check_optimizer(optimizer: Any) -> None:
         )
     _check_takes(
         optimizer.update, ("updates", "state", "params"), "the optimizer's update",
-        {"value", "grad", "value_fn"},
+        ("value", "grad", "value_fn"),
     )  # fmt: skip
 
 
@@ -202,15 +202,16 @@ def check_objective(plan: Plan, arrays: Data, params: Params, key: Key) -> None:
             f"losses.objective(model, loss) makes it, got {_describe(plan.objective)}."
         )
     _check_takes(plan.objective, ("params", "x", "y", "key", "weights"), "objective")
-    calls = [(plan.objective, arrays.x, arrays.y, (None,))]
-    if arrays.dev:  # without a key: evaluation
+    costs = [
+        jax.eval_shape(
+            lambda p, x, k: plan.objective(p, x, arrays.y, k, None), params, arrays.x, key
+        )
+    ]
+    if arrays.dev:
         _check_takes(plan.dev_objective, ("params", "x", "y"), "dev_objective")
-        calls.append((plan.dev_objective, *arrays.dev, ()))
-    for cost, x, y, rest in calls:
-        out = jax.eval_shape(
-            lambda p, x, k, f=cost, y=y, rest=rest: f(p, x, y, *((k, *rest) if rest else ())),
-            params, x, key,
-        )  # fmt: skip
+        x, y = arrays.dev
+        costs.append(jax.eval_shape(lambda p, x: plan.dev_objective(p, x, y), params, x))
+    for out in costs:
         if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
             raise ValueError(
                 "the objective must return one real number, the cost of the batch, got "
@@ -288,7 +289,7 @@ def history_names(plan: Plan, arrays: Data) -> list[str]:
     return names
 
 
-def _check_takes(function, names, what, keywords=frozenset()):
+def _check_takes(function, names, what, keywords=()):
     """Refuses a function that cannot be called with these arguments, by position."""
     if not callable(function):
         raise TypeError(f"{what} must be a function of ({', '.join(names)}), got {function!r}.")

@@ -14,6 +14,7 @@ from tests.train.problems import accuracy, classes, network
 KEY = jax.random.key(5)
 MODEL, OBJECTIVE, PARAMS = network(keep_prob=0.8, l2=0.1)
 OPTIMIZER = optim.adam(0.01)
+# Each number of epochs is a program of its own: the tests share 10, 20 and 40.
 OPTIONS = {"epochs": 40, "batch_size": 4, "key": KEY, "dev": classes(6, seed=1)}
 OPTIONS |= {"metrics": {"accuracy": accuracy(MODEL)}}
 
@@ -100,7 +101,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(whole, tmp_pat
 
 
 def test_another_model_is_refused(tmp_path):
-    run(folder=tmp_path, epochs=1)
+    run(folder=tmp_path, epochs=10)
     with pytest.raises(checkpoint.CheckpointError, match="another model or optimizer"):
         train.run(
             OBJECTIVE, PARAMS, optim.sgd(0.1), classes(), **OPTIONS, folder=tmp_path, resume=True
@@ -121,10 +122,10 @@ def test_time_limit_patience_and_divergence_end_a_run():
 
 
 def test_a_folder_with_checkpoints_is_neither_mixed_up_nor_cut(tmp_path):
-    run(folder=tmp_path, epochs=3)
-    with pytest.raises(ValueError, match="already holds checkpoints, the last one of epoch 3"):
-        run(folder=tmp_path, epochs=9)
-    with pytest.raises(ValueError, match=r"at epoch 3 already.*got 2"):
+    run(folder=tmp_path, epochs=10)
+    with pytest.raises(ValueError, match="already holds checkpoints, the last one of epoch 10"):
+        run(folder=tmp_path, epochs=20)
+    with pytest.raises(ValueError, match=r"at epoch 10 already.*got 2"):
         run(folder=tmp_path, epochs=2, resume=True)
 
 
@@ -133,8 +134,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
         with pytest.raises(checkpoint.CheckpointError, match="Another process is training in"):
             run(folder=tmp_path, resume=True)
 
-    run(folder=tmp_path, epochs=3, watch=StopAt(0, second))
-    run(folder=tmp_path, epochs=4, resume=True)  # the lock is gone with its holder
+    run(folder=tmp_path, epochs=10, watch=StopAt(0, second))
+    run(folder=tmp_path, epochs=20, resume=True)  # the lock is gone with its holder
 
 
 @pytest.mark.parametrize(
