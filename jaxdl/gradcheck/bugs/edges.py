@@ -62,7 +62,7 @@ def row(tape: Tape, node: Node) -> list[Node]:
 def family(case: Case, node: Node) -> dict:
     """A coefficient on each edge into this node that is the first of its row."""
     tape = case.tape
-    if not tape.is_active(node.index) or node.prim == "stack":
+    if not tape.is_active(node.index) or node.prim == "scan_outputs":
         return {}
     if node.index < len(tape.raw) and len(tape.users(node.outs[0])) < 2:
         return {}  # the leaf's only use is the same site
@@ -324,7 +324,7 @@ def uses(tape: Tape, leaf: int) -> int:
     penalties = penalty_nodes(tape)
     var = tape.inputs[leaf]
     users = [n for n, _ in tape.users(var) if n not in penalties]
-    while len(users) == 1 and len(tape.moving(tape.nodes[users[0]])) == 1:
+    while len(users) == 1 and tape.nodes[users[0]].prim in PLUMBING:
         users = [n for n, _ in tape.users(tape.nodes[users[0]].outs[0]) if n not in penalties]
     return len(users)
 

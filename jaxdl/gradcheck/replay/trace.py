@@ -167,7 +167,10 @@ class _Inliner:
         """Execute one equation: by a rule, by looking inside, or by JAX."""
         name = eqn.primitive.name
         if name in RULES and self.has_rule(eqn, ins):
-            return self.tape.apply(name, eqn.params, ins, where)
+            try:
+                return self.tape.apply(name, eqn.params, ins, where)
+            except (KeyError, IndexError, TypeError, ValueError):
+                return self.opaque(eqn, ins, where)  # parameters that our rule does not know
         if name == "scan" and eqn.params["length"] <= MAX_STEPS:
             return self.scan(eqn, ins, where)
         if name == "cond":
@@ -176,6 +179,8 @@ class _Inliner:
             return self.body(branches[which], ins[1:], where)
         if name == "split":
             return self.split(eqn, ins, where)
+        if name == "unstack":
+            return self.unstack(eqn, ins, where)
         body = _inner(eqn.params)
         if name in CUSTOM and eqn.params.get("name") == "relu" and len(ins) == 1:
             return self.tape.apply("relu", {}, ins, where)
@@ -224,7 +229,7 @@ class _Inliner:
                 ys[k][t] = y
         shapes = [v.aval.shape for v in eqn.outvars[n_carry:]]
         stacked = [
-            tape.apply("stack", {"shape": shape}, tuple(y), (where, "y", k))[0]
+            tape.apply("scan_outputs", {"shape": shape}, tuple(y), (where, "y", k))[0]
             for k, (y, shape) in enumerate(zip(ys, shapes, strict=True))
         ]
         return [*carry, *stacked]
@@ -246,6 +251,15 @@ class _Inliner:
             params = {"start_indices": start, "limit_indices": limit, "strides": None}
             outs += self.tape.apply("slice", params, ins, (where, "piece", k))
         return outs
+
+    def unstack(self, eqn, ins, where):
+        """`unstack` as one row per output."""
+        axis = eqn.params["axis"]
+        if axis:
+            order = (axis, *(i for i in range(len(self.tape.shape(ins[0]))) if i != axis))
+            ins = self.tape.apply("transpose", {"permutation": order}, ins, (where, "rows"))
+        rows = range(len(eqn.outvars))
+        return [self.tape.apply("index", {"position": t}, ins, (where, "row"))[0] for t in rows]
 
     def opaque(self, eqn, ins, where):
         """An equation that JAX runs and differentiates."""

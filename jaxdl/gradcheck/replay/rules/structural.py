@@ -58,10 +58,18 @@ def _index_back(params, ct, ins, out):
 
 
 def _stack(params, *xs):
-    return np.stack(xs) if xs else np.zeros(params["shape"])
+    return np.stack(xs, params["axis"])
 
 
 def _stack_back(params, ct, ins, out):
+    return tuple(np.moveaxis(ct, params["axis"], 0))
+
+
+def _outputs(params, *xs):
+    return np.stack(xs) if xs else np.zeros(params["shape"])
+
+
+def _outputs_back(params, ct, ins, out):
     return tuple(ct)
 
 
@@ -236,6 +244,7 @@ RULES = {
     "squeeze": (_squeeze, _like_input),
     "index": (_index, _index_back),
     "stack": (_stack, _stack_back),
+    "scan_outputs": (_outputs, _outputs_back),
     "concatenate": (_concatenate, _concatenate_back),
     "slice": (_slice, _slice_back),
     "dynamic_slice": (_dynamic_slice, _dynamic_slice_back),
