@@ -31,7 +31,9 @@ from jaxdl.gradcheck.bugs import (
     operands,
     paths,
     reductions,
+    rows,
     softmax,
+    steps,
     subsets,
     truncation,
     uses,
@@ -58,6 +60,7 @@ FAMILIES = Families(
         lookups.family,
         matrices.family,
         reductions.family,
+        rows.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
 )
@@ -69,8 +72,9 @@ OTHERS = (
     uses.hypotheses,
     truncation.hypotheses,
     dropped.hypotheses,
+    steps.hypotheses,
 )
-"""Hypotheses about many nodes at once."""
+"""Hypotheses about many nodes at once, and those that come last because they are many."""
 
 MAX_BUGS = 8
 BRANCHES = 3
@@ -336,7 +340,9 @@ def leftover(
             rest.append(i)
         else:
             text = f"{names[i]}: wrong at {place} and nowhere else."
-            findings.append(Finding("wrong_entry", (), (names[i],), text, worst(cases, i)))
+            # A whole row is seldom a slip of one place; why it is wrong is not known.
+            also = () if place.startswith("entry") else ("unknown",)
+            findings.append(Finding("wrong_entry", also, (names[i],), text, worst(cases, i)))
     if rest:
         findings.append(unknown(cases, rest, names, stopped))
     return tuple(findings)

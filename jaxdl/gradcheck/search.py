@@ -8,7 +8,7 @@ every point, so it is tested at every point.
 
 import itertools
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -138,7 +138,9 @@ class Hypothesis(NamedTuple):
         return found
 
 
-def hypotheses(case: Case, families: Families, fits: Callable[[int], bool]):
+def hypotheses_of(
+    case: Case, families: Families, fits: Callable[[int], bool]
+) -> Iterator[Hypothesis]:
     """Hypotheses whose reach satisfies `fits`, in order of level."""
     for selector in selectors(case.tape):
         nodes = selector.nodes(case.tape)
@@ -349,7 +351,7 @@ def search(
     """All hypotheses of these families that hold at every point, cheapest first."""
     found = []
     screen = cheapest(cases[0], goal)
-    proposed = [hypotheses(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
+    proposed = [hypotheses_of(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
     for hypothesis in itertools.chain(*proposed):
         if time.thread_time() > deadline:
             break

@@ -14,7 +14,7 @@ from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import along, close, law, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.filters import is_filter, shift_words
-from jaxdl.gradcheck.replay.structure import penalty_nodes
+from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
 
@@ -203,9 +203,8 @@ def _penalty_name(case: Case, leaf: int, power: str, cs: Sequence[float], ms) ->
     tape = case.tape
     amount = written(found.factor) + (" / m" if found.power == -1 else "")
     what = "θ" if power == "l2" else "sign(θ)"
-    penalised = any(n in penalty_nodes(tape) for n, _ in tape.users(tape.inputs[leaf]))
     text = f"{amount} · {what} is added: a penalty that the loss does not put on this leaf"
-    if penalised:
+    if is_penalised(tape, leaf):
         text = f"{amount} · {what} is added to the penalty's gradient"
         return Name(("l2_scaled",), text, 0.9)
     if is_bias(tape, leaf) or len(tape.shape(tape.raw[leaf])) < 2:

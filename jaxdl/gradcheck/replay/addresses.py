@@ -49,8 +49,15 @@ def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Ad
             if np.shape(tape.values[var]) != shape or tape.values[var].dtype.kind != "f":
                 continue
             made = tape.maker(var)
+            if is_constant(tape, var) and all(tape.nodes[i].ins[p] == var for i in members):
+                continue
             if made is None or not _same_turn(tape, made, node, len(members)):
                 yield ("operand", key, p), var
+
+
+def is_constant(tape: Tape, var: int) -> bool:
+    """Is it neither data nor made of parameters?"""
+    return not tape.data[var] and not tape.active[var]
 
 
 def _same_turn(tape: Tape, made: Node, node: Node, count: int) -> bool:
@@ -92,15 +99,17 @@ def _made_earlier(tape: Tape, index: int, position: int, turns: int) -> bool:
 
 
 def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
-    """Floating variables by shape, distinct values only."""
+    """Floating variables by shape, distinct values only; single numbers only out of loops."""
     cached = tape.memo.get("by_shape")
     if cached is None:
         cached = tape.memo["by_shape"] = {}
         seen: dict[bytes, int] = {}
         for var, value in enumerate(tape.values):
-            if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim == 0:
+            if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
                 continue
             producer = tape.producer[var]
+            if value.ndim == 0 and (producer is None or not _repeats(tape, producer)):
+                continue
             if producer is None and var not in tape.arguments and var not in tape.raw:
                 continue
             print_ = value.tobytes() if value.size < 4096 else value.ravel()[:512].tobytes()
@@ -110,6 +119,10 @@ def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
             seen[key] = var
             cached.setdefault(value.shape, []).append(var)
     return cached
+
+
+def _repeats(tape: Tape, index: int) -> bool:
+    return len(tape.lines[tape.line(tape.nodes[index])]) > 1
 
 
 def address(tape: Tape, node: Node, var: int) -> Address | None:

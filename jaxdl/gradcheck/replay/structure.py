@@ -43,7 +43,10 @@ def _is_frames(where) -> bool:
 
 
 def penalty_nodes(tape: Tape) -> frozenset[int]:
-    """Nodes that serve only a penalty: a term of the loss without data, a norm of parameters."""
+    """Nodes that serve only a penalty: a norm of parameters, or of rows of them looked up by index.
+
+    Data may say which rows are looked up, and nothing else in such a term of the loss.
+    """
     if tape.output < 0:
         return frozenset()  # a tape of the leaves alone
     if "penalties" not in tape.memo:
@@ -67,9 +70,8 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
             stack += path[node.index]
         else:
             terms.append(var)
-    data = [v for v in terms if tape.data[v]]
-    free = [v for v in terms if not tape.data[v] and is_penalty(tape, v)]
-    data += [v for v in terms if not tape.data[v] and v not in free]
+    free = [v for v in terms if only_rows(tape, v) and is_penalty(tape, v)]
+    data = [v for v in terms if v not in free]
     if not data or not free:
         return frozenset()
     serving = ancestors(tape, free) - ancestors(tape, data)
@@ -82,21 +84,59 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
     return frozenset(serving)
 
 
+def only_rows(tape: Tape, term: int) -> bool:
+    """Does a term depend on no data but the indices of rows that are looked up?"""
+    stack, seen = [term], set()
+    while stack:
+        var = stack.pop()
+        if var in seen or not tape.data[var]:
+            continue
+        seen.add(var)
+        node = tape.maker(var)
+        if node is None:
+            return False
+        stack += node.ins[:1] if is_lookup(tape, node) else node.ins
+    return True
+
+
+def is_lookup(tape: Tape, node: Node) -> bool:
+    """Does it look up entries of a parameter?"""
+    return node.prim == "gather" and leaf_source(tape, node.ins[0]) is not None
+
+
+def is_penalised(tape: Tape, leaf: int) -> bool:
+    """Does the loss put a penalty on a leaf, or on rows of it that are looked up?"""
+    stack = [tape.inputs[leaf]]
+    while stack:
+        for index, _ in tape.users(stack.pop()):
+            if index in penalty_nodes(tape):
+                return True
+            if is_lookup(tape, tape.nodes[index]):
+                stack.append(tape.nodes[index].outs[0])
+    return False
+
+
 def is_penalty(tape: Tape, term: int) -> bool:
     """Is it a norm of parameters, Σ (a θ² + b |θ|), on some of their entries?
 
-    Its gradient on every leaf is made of θ and sign(θ) alone, and its value at −θ and 2θ is what
-    the norm gives: log σ of a single σ has such a gradient, too, but is no norm.
+    Its gradient on every leaf, or on what is looked up of it, is made of θ and sign(θ) alone, and
+    its value at −θ and 2θ is what the norm gives: log σ of a single σ has such a gradient, too,
+    but is no norm.
     """
     cts = {term: np.ones(tape.shape(term))}
     made = tape.producer[term]
+    ends = []
     for index in range(-1 if made is None else made, -1, -1):
         node = tape.nodes[index]
         ct = cotangent(tape, node, cts)
-        if ct is not None:
-            for p, c in by_position(tape, node, ct):
-                add_to(cts, node.ins[p], c)
-    slopes = [(tape.values[v], cts[v]) for v in tape.raw if v in cts]
+        if ct is None:
+            continue
+        if is_lookup(tape, node):
+            ends.append(node.outs[0])
+            continue
+        for p, c in by_position(tape, node, ct):
+            add_to(cts, node.ins[p], c)
+    slopes = [(tape.values[v], cts[v]) for v in (*ends, *tape.raw) if v in cts]
     if not all(_shrinks(theta, slope) for theta, slope in slopes):
         return False
     along = float(sum(np.sum(theta * slope) for theta, slope in slopes))
@@ -173,12 +213,15 @@ def is_uniform(value) -> bool:
 
 
 def factor_of(tape: Tape, node: Node) -> float | None:
-    """The constant by which a node multiplies its one active operand, or None."""
+    """The constant by which a node multiplies its one active operand, or None.
+
+    One number of the data, such as an example's weight in a loop over examples, is no constant.
+    """
     if node.prim not in ("mul", "div") or len(tape.moving(node)) != 1:
         return None
     (p,) = tape.moving(node)
     other = tape.values[node.ins[1 - p]]
-    if not is_uniform(other) or (node.prim == "div" and p == 1):
+    if tape.data[node.ins[1 - p]] or not is_uniform(other) or (node.prim == "div" and p == 1):
         return None
     k = float(np.asarray(other).flat[0])
     return 1 / k if node.prim == "div" else k
