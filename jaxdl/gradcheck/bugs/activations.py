@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs import slopes
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
-from jaxdl.gradcheck.bugs.formulas import FORMULAS, NOT_DERIVATIVES, OF_OUTPUT
+from jaxdl.gradcheck.bugs.formulas import FORMULAS, NOT_DERIVATIVES, OF_OUTPUT, TWICE
+from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
@@ -65,14 +66,17 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     )
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
     wrong = ("activation_derivative_wrong",)
+    unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
     for name, formula in FORMULAS.items():
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
-        first = ("unknown",) if name in NOT_DERIVATIVES else ("relu_mask_wrong",) * masks
-        found[name] = variant(value, (*first, *wrong), text, 0.7)
+        first = ("unknown",) if unsaid or name in NOT_DERIVATIVES else ("relu_mask_wrong",) * masks
+        found[name] = variant(value, (*first, *wrong), text, 0.75 if name in TWICE else 0.7)
     at_output = region.evaluate(tape, a)[1]
-    found["at output"] = variant(at_output, wrong, "f′ is evaluated at f's output, f′(a)", 0.4)
+    found["at output"] = variant(
+        at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.4
+    )
     for n in region.nodes:
         if len(tape.moving(n)) == 1 and len(region.nodes) > 1:
             value = region.evaluate(tape, z, skip={n.index})[1]
@@ -120,12 +124,25 @@ def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
     if is_epsilon(tape, node):
         return ("clip_or_eps_ignored",), "the ε or clip is ignored", 0.5
     if mask_of(tape, node) is not None:
-        return ("dropout_mask_missing",), "the mask is not applied on the way back", 0.5
+        return mask_words(tape, node), "the mask is not applied on the way back", 0.5
     scales = node.prim == "mul" or (node.prim == "div" and tape.moving(node) == [0])
     if scales and factor_of(tape, node) is None:
         words = ("unknown", "activation_derivative_wrong", "path_dropped")
         return words, "a factor that is an array of data is left out on the way back", 0.8
     return ("activation_derivative_wrong",), f"one step ({node.prim}) is left out of f′", 0.8
+
+
+def scaled_copy(tape: Tape, var: int, later: int) -> bool:
+    """Is the later variable this one times factors that no parameter moves?
+
+    A derivative evaluated there has such a factor once too often, which may be all that is wrong.
+    """
+    while later > var:
+        made = tape.maker(later)
+        if made is None or made.prim not in ("mul", "div", "neg") or len(tape.moving(made)) != 1:
+            return False
+        later = made.ins[tape.moving(made)[0]]
+    return later == var
 
 
 def _summands(tape: Tape, var: int) -> tuple[int, ...]:
@@ -147,6 +164,7 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
     for address, var in variables(tape, node, tape.shape(region.z)):
         if var in skip:
             continue
+        copy = ("unknown",) if scaled_copy(tape, region.a, var) else ()
 
         def derivative(sweep, node, ct, var=var):
             return region.evaluate(tape, tape.values[var])[1]
@@ -164,7 +182,7 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
             found["elsewhere", form, address] = Variant(
                 diverted(region, lambda sweep, node, ct, value=value: value),
                 tape.leaves[region.z],
-                words,
+                (*copy, *words),
                 f"f′ = {form} is evaluated at another array{made_at(tape, var)}{at}",
                 0.8,
             )

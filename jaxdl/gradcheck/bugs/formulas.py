@@ -63,5 +63,12 @@ OF_OUTPUT: dict[str, Callable] = {
 }
 """Derivatives written in terms of the output a = f(z)."""
 
-NOT_DERIVATIVES = ("z", "z²", "|z|")
-"""Of these formulas: values of z where a value of f belongs, so that f rather than f′ is wrong."""
+NOT_DERIVATIVES = ("z", "z²", "|z|", "derivative − 1", "derivative + 1")
+"""Of these formulas: those that say more about f than about f′.
+
+Values of z where a value of f belongs, and the derivatives of f(z) ± z, where a term is missing or
+too much.
+"""
+
+TWICE = ("the derivative squared", "the root of the derivative", "z · derivative", "a · derivative")
+"""Of these formulas: those that a wrong factor beside f explains as well, and more simply."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import is_epsilon
 from jaxdl.gradcheck.replay.rules import RULES
@@ -61,7 +62,7 @@ def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
     if is_epsilon(tape, node):
         return ("clip_or_eps_ignored",), "its ε or clip"
     if mask_of(tape, node) is not None:
-        return ("dropout_mask_missing",), "its mask"
+        return mask_words(tape, node), "its mask"
     if factor_of(tape, node) is not None:
         return ("scale",), "a constant factor"
     return None

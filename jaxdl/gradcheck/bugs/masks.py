@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.diverted import made_at
 from jaxdl.gradcheck.bugs.edges import factors, row
+from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.regions import decides
 from jaxdl.gradcheck.replay.rules.structural import keep_axes
 from jaxdl.gradcheck.replay.rules.windows import pool_places, pool_spread
-from jaxdl.gradcheck.replay.structure import line, mask_of
-from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 
@@ -19,7 +22,38 @@ def family(case: Case, node: Node) -> dict:
         return _extrema(case, node)
     if node.prim == "reduce_window_max":
         return _pooling(case, node)
+    if node.prim == "select_n" and len(case.tape.moving(node)) > 1:
+        return _selection(case, node)
     return _dropout(case, node)
+
+
+def _selection(case: Case, node: Node) -> dict:
+    """A choice between two arrays by data: one of them taken everywhere, or the wrong one."""
+    tape = case.tape
+    if len(node.ins) != 3 or tape.moving(node) != [1, 2] or decides(tape, node):
+        return {}
+    second = np.broadcast_to(tape.values[node.ins[0]], tape.shape(node.outs[0])).astype(bool)
+    shares = {
+        "to its first array everywhere": np.zeros_like(second),
+        "to its second array everywhere": np.ones_like(second),
+        "to the array that was not chosen": ~second,
+    }
+
+    def sent(second):
+        return lambda sweep, node, ct: [
+            (node.ins[1], np.where(second, 0.0, ct)), (node.ins[2], np.where(second, ct, 0.0))
+        ]  # fmt: skip
+
+    return {
+        what: Variant(
+            lambda c, share=share: sent(share),
+            tape.leaves[node.outs[0]],
+            ("unknown", "relu_mask_wrong", "path_dropped"),
+            f"the gradient of a selection goes {what} at {line(node)}",
+            0.55,
+        )
+        for what, share in shares.items()
+    }
 
 
 def _dropout(case: Case, node: Node) -> dict:
@@ -33,7 +67,7 @@ def _dropout(case: Case, node: Node) -> dict:
     found = {}
     for kept in sorted({own, 1.0, *(own / k for k in nearby), *(1 / k for k in nearby)}):
         complete = kept == own
-        words = ("dropout_mask_missing",)
+        words = mask_words(case.tape, node)
         words += () if complete else ("dropout_scale_missing",)
         text = "the mask is not applied on the way back"
         text += "" if complete else ", nor its factor"
@@ -41,6 +75,41 @@ def _dropout(case: Case, node: Node) -> dict:
             lambda c, kept=kept: _constant(p, kept), reach, words, f"{text} at {line(node)}", 0.3
         )
     return found
+
+
+def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
+    """What it is called if this mask is not applied on the way back.
+
+    Only dropout has a word. Padding, labels and events are zeros and ones as well; a dropout mask
+    differs from row to row and from unit to unit of something that goes on into further weights,
+    or is scaled.
+    """
+    mask = mask_of(tape, node)
+    known = ("dropout_mask_missing",)
+    if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
+        return known
+    varies = mask.ndim > 1 and all(np.any(np.diff(mask, axis=a)) for a in range(mask.ndim))
+    return known if varies and _goes_into_weights(tape, node) else ("unknown", *known)
+
+
+def _scaled_beside(tape: Tape, node: Node) -> bool:
+    """Does a constant of more than 1 multiply what comes into a mask or goes out of it?"""
+    (p,) = tape.moving(node)
+    beside = [tape.maker(node.ins[p]), *(tape.nodes[n] for n, _ in tape.users(node.outs[0]))]
+    return any(n is not None and (factor_of(tape, n) or 0.0) > 1 for n in beside)
+
+
+def _goes_into_weights(tape: Tape, node: Node) -> bool:
+    """Is there a product with a parameter on the way from this node to the loss?"""
+    reached = set(node.outs)
+    for later in tape.nodes[node.index + 1 :]:
+        if reached.isdisjoint(later.ins) or not tape.is_active(later.index):
+            continue
+        product = later.prim in ("dot_general", "conv_general_dilated")
+        if product and any(leaf_source(tape, v) is not None for v in later.ins):
+            return True
+        reached.update(later.outs)
+    return False
 
 
 def _through(case: Case, node: Node) -> list[Node]:
@@ -67,29 +136,42 @@ def _extrema(case: Case, node: Node) -> dict:
     x, out = case.tape.values[node.ins[0]], case.tape.values[node.outs[0]]
     winners = x == keep_axes(out, axes)
     count = int(np.prod([x.shape[i] for i in axes]))
-    flat = np.moveaxis(winners, axes, range(len(axes)))
-    first = np.cumsum(flat.reshape(count, -1), axis=0) == 1
-    first = np.moveaxis(
-        (first & flat.reshape(count, -1)).reshape(flat.shape), range(len(axes)), axes
-    )
+    best, worst = (np.argmax, np.argmin) if node.prim == "reduce_max" else (np.argmin, np.argmax)
     shares = {
         "every entry": np.ones_like(x),
         "every entry, equally": np.full_like(x, 1 / count),
         "every winner of a tie, in full": winners * 1.0,
-        "the first winner of a tie": first * 1.0,
+        "the first winner of a tie": chosen(x, axes, best),
+        "the first entry": chosen(0 * x, axes, best),
+        "the last entry": np.flip(chosen(0 * x, axes, best), axes),
+        "the loser": chosen(x, axes, worst),
     }
+    named: dict = {what: (what, share) for what, share in shares.items()}
+    for address, var in variables(case.tape, node, x.shape):
+        value = case.tape.values[var]
+        if var != node.ins[0] and np.all(np.isfinite(value)):
+            what = f"where another array{made_at(case.tape, var)} has its own"
+            named["elsewhere", address] = (what, chosen(value, axes, best))
     return {
-        what: Variant(
+        key: Variant(
             lambda c, share=share: (
                 lambda sweep, node, ct: [(node.ins[0], keep_axes(ct, axes) * share)]
             ),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong"),
+            ("relu_mask_wrong", "activation_derivative_wrong", "unknown"),
             f"the gradient of a maximum goes to {what} at {line(node)}",
             0.6,
         )
-        for what, share in shares.items()
+        for key, (what, share) in named.items()
     }
+
+
+def chosen(x: np.ndarray, axes: tuple[int, ...], choose) -> np.ndarray:
+    """Ones where `choose` (argmax, argmin) finds the entry of x along these axes, else zeros."""
+    front = np.moveaxis(x, axes, range(len(axes)))
+    rows = front.reshape(-1, *front.shape[len(axes) :])
+    ones = (np.arange(len(rows)).reshape(-1, *(1,) * (rows.ndim - 1)) == choose(rows, axis=0)) * 1.0
+    return np.moveaxis(ones.reshape(front.shape), range(len(axes)), axes)
 
 
 def _pooling(case: Case, node: Node) -> dict:

@@ -6,11 +6,19 @@ two ways back is replaced by every other array of the same shape, or by its tran
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear, regions
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
-from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
+from jaxdl.gradcheck.replay.structure import (
+    bits,
+    factor_of,
+    leaf_source,
+    line,
+    made,
+    mask_of,
+)
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -24,6 +32,12 @@ SUMS = ("add", "sub", "add_any")
 
 FACTOR = ("unknown", "activation_derivative_missing", "path_dropped", "stale_operand")
 """The chain rule's factor for a product with another array: no word is made for it."""
+
+NEAR = 16
+"""So many arrays are looked at in search of what an operand is made of."""
+
+MOVING = ("loop", "operand")
+"""Addresses that name another array at every turn of a loop."""
 
 PRODUCTS = ("dot_general", "conv_general_dilated", "mul", "div")
 
@@ -43,6 +57,7 @@ def family(case: Case, node: Node) -> dict:
         reach = tape.leaves[node.ins[p]]
         if node.prim != "div" or p == 1:
             found.update(_operands(case, node, p, reach))
+        found.update(_factors(case, node, p, reach))
         found.update(_cotangents(case, node, p, reach))
     return found
 
@@ -91,18 +106,16 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
             substituted(np.eye(len(other))), reach, ("path_dropped", "stale_operand"),
             f"the product with a square matrix is left out on the way back{at}", 0.65,
         )  # fmt: skip
-    if node.prim in ("mul", "div") and not _is_plain_factor(tape, node):
-        found["factor", p] = Variant(
-            lambda c: _unmultiplied(p), reach, FACTOR,
-            f"a factor is left out on the way back{at}", 0.65,
-        )  # fmt: skip
     sources = _sources(tape, node.ins[p])
     for address, var, order in arranged(tape, node, np.shape(other)):
-        if var == node.ins[q] or not np.any(tape.values[var]):
+        moves = address[0] in MOVING  # at one end of a loop there may be nothing but zeros
+        if var == node.ins[q] or not (moves or np.any(tape.values[var])):
             continue
         words = ("unknown", "stale_operand") if var in sources else ("stale_operand",)
+        if not tape.active[node.ins[q]] and _made_from(tape, node.ins[q], var):
+            words = ("unknown", "stale_operand")  # a step in making it is left out
         if mask_of(tape, node) is not None:
-            words = ("dropout_mask_missing", "stale_operand")
+            words = (*mask_words(tape, node), "stale_operand")
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
             text = f"another parameter is used in place of an operand{at}"
         else:
@@ -110,6 +123,20 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         found["operand", p, address] = Variant(
             substituted(np.transpose(tape.values[var], order)), reach, words, text, 0.7
         )
+    return found
+
+
+def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
+    """The other operand left out as a factor or, if no parameter moves it, applied twice."""
+    tape = case.tape
+    if node.prim not in ("mul", "div") or _is_plain_factor(tape, node):
+        return {}
+    at = f" at {line(node)}" if line(node) else ""
+    text = f"a factor is left out on the way back{at}"
+    found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, FACTOR, text, 0.65)}
+    if not tape.active[node.ins[1 - p]]:
+        text = f"a factor is applied twice on the way back{at}"
+        found["twice", p] = Variant(lambda c: _multiplied_twice(p), reach, ("unknown",), text, 0.65)
     return found
 
 
@@ -134,6 +161,32 @@ def _unmultiplied(position: int) -> Rule:
         return [(node.ins[p], ct if p == position else c) for p, c in sent]
 
     return rule
+
+
+def _multiplied_twice(position: int) -> Rule:
+    """One operand of a product or quotient gets its cotangent times the factor once more."""
+
+    def rule(sweep, node, ct):
+        again = dict(by_position(sweep.tape, node, ct))[position]
+        sent = by_position(sweep.tape, node, ct)
+        twice = dict(by_position(sweep.tape, node, again))[position]
+        return [(node.ins[p], twice if p == position else c) for p, c in sent]
+
+    return rule
+
+
+def _made_from(tape: Tape, later: int, var: int) -> bool:
+    """Is the first array made of the second, in a few steps?"""
+    stack, seen = [later], set()
+    while stack and len(seen) < NEAR:
+        made = tape.maker(stack.pop())
+        if made is None:
+            continue
+        if var in made.ins:
+            return True
+        stack += [v for v in made.ins if v not in seen]
+        seen.update(made.ins)
+    return False
 
 
 def _sources(tape: Tape, var: int) -> set[int]:
@@ -205,9 +258,12 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         if curved:
             words = ("activation_derivative_missing", "stale_operand")
             return words, "the gradient behind the activation is used, without f′"
-        if any(mask_of(tape, n) is not None for n in path):
-            words = ("dropout_mask_missing", "stale_operand")
-            return words, "the gradient behind the dropout mask is used"
+        masks = [n for n in path if mask_of(tape, n) is not None]
+        if masks:
+            return (
+                *mask_words(tape, masks[0]),
+                "stale_operand",
+            ), "the gradient behind a mask is used"
         if path:
             return (
                 "path_dropped",

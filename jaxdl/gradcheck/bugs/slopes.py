@@ -13,7 +13,7 @@ from jaxdl.gradcheck.search import Case, Name, Variant
 def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     """A two-sided function: wrong slopes, and sides told apart by the wrong array."""
     tape, reach = case.tape, case.tape.leaves[region.z]
-    above, below = _side(d, z > 0), _side(d, z < 0)
+    above, below = _sides(case, region, z, d)
     found: dict = {}
     for sign, where, other in ((1, z > 0, above), (-1, z < 0, below)):
         if other is not None:
@@ -50,6 +50,16 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
                 lambda sweep, node, ct, var=var: tape.values[var] > 0, text, 0.8
             )
     return found
+
+
+def _sides(case: Case, region: Region, z, d) -> tuple[float | None, float | None]:
+    """The slopes above and below 0; of a side with no entries as the function has it elsewhere."""
+    above, below = _side(d, z > 0), _side(d, z < 0)
+    if all(n.prim != "select_n" for n in region.nodes):  # whose condition would stay as it is
+        mirrored = region.evaluate(case.tape, -z)[1]
+        above = _side(mirrored, z < 0) if not np.any(z > 0) else above
+        below = _side(mirrored, z > 0) if not np.any(z < 0) else below
+    return above, below
 
 
 def _side(d: np.ndarray, where: np.ndarray) -> float | None:

@@ -49,7 +49,7 @@ def _along_axes(case: Case, node: Node) -> dict:
     for p in tape.moving(node):
         for axis in summed_axes(tape, node, p):
             n = tape.shape(out)[axis]
-            for what, keep in kept_sets(n).items():
+            for what, keep in telling_sets(case, out, axis).items():
                 words, noun = kind(case, node, n)
                 cost = 0.6
                 found["kept", p, axis, what] = Variant(
@@ -61,7 +61,7 @@ def _along_axes(case: Case, node: Node) -> dict:
                 )
     for axis, n in enumerate(tape.shape(out)):
         if n == case.size and n > 1:
-            for what, keep in kept_sets(n).items():
+            for what, keep in telling_sets(case, out, axis).items():
                 found["through", axis, what] = Variant(
                     lambda c, axis=axis, keep=keep: masked(None, axis, keep),
                     tape.leaves[out],
@@ -70,6 +70,13 @@ def _along_axes(case: Case, node: Node) -> dict:
                     0.6,
                 )
     return found
+
+
+def telling_sets(case: Case, out: int, axis: int) -> dict[str, np.ndarray]:
+    """The named subsets along an axis that keep some of the gradient: else the path is dropped."""
+    ct = np.moveaxis(case.base.ct(out), axis, 0)
+    alive = np.any(ct.reshape(len(ct), -1) != 0, axis=1)
+    return {what: keep for what, keep in kept_sets(len(ct)).items() if np.any(alive & keep)}
 
 
 def kind(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
