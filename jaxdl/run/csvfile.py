@@ -1,7 +1,8 @@
 """A CSV file as a table, or one sentence with the line that is wrong.
 
-What a lenient reader would guess or leave out is refused: cells beyond the last column, rows that
-are too short, another separator, bytes that are not UTF-8. Rows count from 1 after the header.
+Cells may be separated by commas, semicolons, tabs or bars; where no comma separates, commas may be
+decimal. What a lenient reader would guess or leave out is refused: cells beyond the last column,
+rows that are too short, bytes that are not UTF-8. Rows count from 1 after the header.
 """
 
 import csv
@@ -12,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
-SEPARATORS = (";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|")
 
 COMMA_NUMBER = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)\s*")
 """1,5 and 1,234.5 and 1.234,5: which of its marks is the decimal one cannot be known."""
+
+
+DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[+-]?\d*{m}\d+\s*") for m in (",", r"\."))
 
 
 def read(path: pathlib.Path) -> Any:
@@ -28,11 +32,16 @@ def read(path: pathlib.Path) -> Any:
 
     content = path.read_bytes()
     _check_text(content, path)
-    _check_rows(content, path)
+    limit = csv.field_size_limit(len(content) + 1)  # of the whole process: put back below
+    try:
+        separator = _separator(content)
+        decimal = _check_rows(content, separator, path)
+    finally:
+        csv.field_size_limit(limit)
     try:
         return pd.read_csv(
-            io.BytesIO(content), encoding="utf-8-sig", index_col=False, low_memory=False,
-            skipinitialspace=True,
+            io.BytesIO(content), sep=separator, decimal=decimal, encoding="utf-8-sig",
+            index_col=False, low_memory=False, skipinitialspace=True,
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         said = " ".join(str(error).split()).rstrip(".")[:200]
@@ -80,22 +89,44 @@ def _check_text(content, path):
         raise ValueError(f"{path} is no text: line {line} holds a zero byte.")
 
 
-def _check_rows(content, path):
-    """A table of one shape: as many cells in every row as the header has names, all different."""
+def _separator(content):
+    """The one that makes most names of the header; of equals, that which fits the first row too."""
+
+    def fit(mark):
+        rows = _rows(_reader(content, mark))
+        header, first = next(rows, []), next(rows, [])
+        return len(header), len(first) == len(header)
+
+    return max(SEPARATORS, key=fit)
+
+
+def _check_rows(content, separator, path):
+    """A table of one shape: as many cells in every row as the header has names, all different.
+
+    Returns the decimal mark: a comma if some cells are like 3,14 and none is like 3.14.
+    """
+    commas = points = False
+    reader = _reader(content, separator)
+    rows = _rows(reader)
+    header = [name.strip() for name in next(rows, [])]
+    _check_header(header, path)
+    for i, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            _check_length(header, row, f"{path}: row {i} (line {reader.line_num})")
+        if separator != "," and not points:
+            commas = commas or any(DECIMAL_COMMA.fullmatch(cell) for cell in row)
+            points = any(DECIMAL_POINT.fullmatch(cell) for cell in row)
+    return "," if commas and not points else "."
+
+
+def _reader(content, separator):
     stream = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-    limit = csv.field_size_limit(len(content) + 1)  # of the whole process: put back below
-    try:
-        reader = csv.reader(stream, skipinitialspace=True)
-        rows = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
-        header = [name.strip() for name in next(rows, [])]
-        _check_header(header, path)
-        for i, row in enumerate(rows, 1):
-            if i == 1:
-                _check_separator(header, row, path)
-            if len(row) != len(header):
-                _check_length(header, row, f"{path}: row {i} (line {reader.line_num})")
-    finally:
-        csv.field_size_limit(limit)
+    return csv.reader(stream, delimiter=separator, skipinitialspace=True)
+
+
+def _rows(reader):
+    """Those that are not blank."""
+    return (row for row in reader if len(row) > 1 or (row and row[0].strip()))
 
 
 def _check_header(header, path):
@@ -106,15 +137,6 @@ def _check_header(header, path):
             raise ValueError(
                 f"{path}: columns {header.index(name) + 1} and {i + 1} are both called {name!r}: "
                 "rename one of them."
-            )
-
-
-def _check_separator(header, row, path):
-    for mark in SEPARATORS:
-        if len(header) == 1 and mark in header[0] and any(mark in cell for cell in row):
-            raise ValueError(
-                f"{path}: its columns are separated by {mark!r}: save it with commas between the "
-                "columns, and decimal points in the numbers."
             )
 
 

@@ -30,6 +30,9 @@ WORKS = {
     "regression": ("a,c\n1,0.5\n2,1.5\n3,2.5\n", "c", 3, ()),
     "many whole numbers": ("a,c\n" + "".join(f"{i},{i}\n" for i in range(99)), "c", 99, ()),
     "empty cell": ("a,b,c\n1,2,u\n3,,v\n", "c", 2, ("u", "v")),
+    "semicolons": ("a,b;c\n1;u\n2;v\n", "c", 2, ("u", "v")),
+    "tabs": ("a\tc\n1.5\tu, or so\n2\tv\n", "c", 2, ("u, or so", "v")),
+    "bars": ("a|c\n1|u\n2|v\n", "c", 2, ("u", "v")),
     "text": ("a,b,c\n1,2,u\n3,Paris,v\n", "c", 2, ("u", "v")),
     "quoted names": ('"a ""x"", y",c\n1,u\n2,v\n', "c", 2, ("u", "v")),
     "blank lines": ("\na,c\n\n1,u\n  \n2,v\n\n", "c", 2, ("u", "v")),
@@ -75,8 +78,7 @@ REFUSED = {
     "all rows too long": ("a,c\n1,u,9\n2,v,9\n", "c", "row 1 (line 2) goes on after"),
     "too short": ("a,b,c\n1,2,u\n3\n", "c", "row 2 (line 3) ends before column 'b'"),
     "open quote": ('a,b,c\n1,"2,u\n3,4,v\n', "c", "ends before column 'c': it has 2 of 3"),
-    "semicolons": ("a;c\n1,5;u\n2,5;v\n", "c", "separated by ';'"),
-    "tabs": ("a\tc\n1\tu\n2\tv\n", "c", r"separated by '\t'"),
+    "both marks": ("a;c\n1,5;u\n2.5;v\n", "c", "is that comma a decimal mark"),
     "decimal commas": (
         'a,c\n?,u\n"1,5",v\n' + '"2,25",u\n' * 9, "c", "row 2, column 'a' holds '1,5'",
     ),
@@ -109,6 +111,11 @@ def test_is_refused_with_row_and_column(case, tmp_path):
     with pytest.raises(ValueError) as caught:
         tables.load(path, target)
     assert message in str(caught.value) and "data.csv" in str(caught.value)
+
+
+def test_decimal_commas_where_semicolons_separate(tmp_path):
+    found = tables.load(write(tmp_path, "a;c\n1,5;u\n-2,25;v\n3;u\n"), "c")
+    np.testing.assert_array_equal(found.x[:, 0], [1.5, -2.25, 3])
 
 
 def test_parquet_and_npz(tmp_path):
