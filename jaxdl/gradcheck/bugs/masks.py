@@ -80,16 +80,18 @@ def _dropout(case: Case, node: Node) -> dict:
 def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     """What it is called if this mask is not applied on the way back.
 
-    Only dropout has a word. Padding, labels and events are zeros and ones as well; a dropout mask
-    differs from row to row and from unit to unit of something that goes on into further weights,
-    or is scaled.
+    Masks of units and of positions, of dropout or of padding, share a word. Labels and events are
+    zeros and ones as well, one for each term of a sum that goes into no further weights, and so
+    are the triangles that shape a parameter: these have no word.
     """
     mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
     if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
         return known
-    varies = mask.ndim > 1 and all(np.any(np.diff(mask, axis=a)) for a in range(mask.ndim))
-    return known if varies and _goes_into_weights(tape, node) else ("unknown", *known)
+    (p,) = tape.moving(node)
+    shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
+    one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
+    return ("unknown", *known) if shapes_a_parameter or one_a_term else known
 
 
 def _scaled_beside(tape: Tape, node: Node) -> bool:
