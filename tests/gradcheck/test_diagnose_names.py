@@ -131,6 +131,15 @@ def text(p, x, y, bug=""):
     return jnp.mean((largest @ p["v"] - y) ** 2)
 
 
+def attended(p, x, y, bug=""):
+    """Causal attention: what must not be seen is set to −∞."""
+    q, k = x @ p["q"], x @ p["k"]
+    s = q @ jnp.swapaxes(k, 1, 2)
+    a = jax.nn.softmax(jnp.where(jnp.tril(jnp.ones(s.shape[1:])) == 1, s, -jnp.inf), axis=-1)
+    a = as_if(a, stop(a * (1 - a)) * s if bug else a)
+    return jnp.mean((a @ x - y) ** 2)
+
+
 def normalised(w, x, y, bug=""):
     return jnp.mean(jnp.logaddexp(0.0, -y * (x @ w)))
 
@@ -168,6 +177,7 @@ RATIOS = draw((3,))[0], [*draw((6, 3), seed=1), POSITIVE], (0, 1)
 TIMES = draw((3,))[0], [*draw((6, 3), seed=1), POSITIVE, EVENTS], (0, 1, 2)
 CHOICES = draw((3,))[0], [*draw((6, 3), seed=1), EVENTS], (0, 1)
 HIDDEN = named("wv", (3, 3), (3,)), [*draw((6, 3), (6,), seed=1), MASK], (0, 1, 2)
+SEEN = named("qk", (2, 2), (2, 2)), draw((5, 4, 2), (5, 4, 2), seed=1), (0, 1)
 TEXTS = named("kv", (4, 4), (2,)), draw((5, 5, 2), (5,), seed=1), (0, 1)
 
 BUGS = {
@@ -189,8 +199,11 @@ BUGS = {
     "one of two terms whatever the event": (intervals, "ignored", *CHOICES, "unknown"),
     "a dropout mask": (dropped_out, "mask", *HIDDEN, "dropout_mask_missing"),
     "the slope of a gate": (text, "slope", *TEXTS, "activation_derivative_missing"),
+    "the diagonal of a softmax beside −∞": (
+        attended, "diagonal", *SEEN, "softmax_jacobian_diagonal",
+    ),
     "the winners of another array": (text, "winner", *TEXTS, "relu_mask_wrong"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BUGS, ids=str)

@@ -144,8 +144,8 @@ def _extrema(case: Case, node: Node) -> dict:
         "every entry, equally": np.full_like(x, 1 / count),
         "every winner of a tie, in full": winners * 1.0,
         "the first winner of a tie": chosen(x, axes, best),
-        "the first entry": chosen(0 * x, axes, best),
-        "the last entry": np.flip(chosen(0 * x, axes, best), axes),
+        "the first entry": chosen(np.zeros_like(x), axes, best),
+        "the last entry": np.flip(chosen(np.zeros_like(x), axes, best), axes),
         "the loser": chosen(x, axes, worst),
     }
     named: dict = {what: (what, share) for what, share in shares.items()}

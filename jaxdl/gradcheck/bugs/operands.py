@@ -113,7 +113,7 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
             continue
         words = ("unknown", "stale_operand") if var in sources else ("stale_operand",)
         if not tape.active[node.ins[q]] and _made_from(tape, node.ins[q], var):
-            words = ("unknown", "stale_operand")  # a step in making it is left out
+            words = ("stale_operand", "unknown")  # a step in making it is left out
         if mask_of(tape, node) is not None:
             words = (*mask_words(tape, node), "stale_operand")
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:

@@ -59,9 +59,14 @@ def differences(tape: Tape, direction: list[np.ndarray]) -> list[np.ndarray | No
     """Central differences of every active variable; None for the others."""
     up, down = (moved(tape, direction, step) for step in (STEP, -STEP))
     return [
-        None if not active else (np.asarray(a) - np.asarray(b)) / (2 * STEP)
+        None if not active else _slope(np.asarray(a), np.asarray(b))
         for a, b, active in zip(up, down, tape.active, strict=True)
     ]
+
+
+def _slope(a, b):
+    """Of entries that a mask has set to −∞ it is 0, not ∞ − ∞."""
+    return np.where(a == b, 0.0, a - b) / (2 * STEP)
 
 
 def moved(tape: Tape, direction: list[np.ndarray], step: float) -> list:
