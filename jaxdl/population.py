@@ -127,9 +127,11 @@ def prepare(
     memory: float | None = None,
     progress: bool | None = None,
 ) -> Callable[..., Population]:
-    """`run`, compiled but not yet run: the function that is returned may be called repeatedly.
+    """`run`, compiled but not yet run: the function `go(configs, enough)` may be called repeatedly.
 
-    It takes other configurations of the same names and dtypes, any number of them.
+    It takes other configurations of the same names and dtypes, any number of them. `enough(done)`
+    is asked between calls, which last about half a second or one run a device: once it says so,
+    what comes back are the first `done` runs, whole as they are.
     """
     first = configs = _check_configs(configs)
     if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
@@ -140,7 +142,9 @@ def prepare(
     slim = fn if keep_params else _without_params(fn)
     program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
 
-    def go(configs: Mapping[str, Any] = first) -> Population:
+    def go(
+        configs: Mapping[str, Any] = first, enough: Callable[[int], bool] | None = None
+    ) -> Population:
         configs = _check_configs(configs)
         kinds = [
             {name: str(jax.dtypes.canonicalize_dtype(c.dtype)) for name, c in columns.items()}
@@ -148,10 +152,17 @@ def prepare(
         ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"This program was prepared for configs {kinds[0]}, got {kinds[1]}.")
-        pieces = _run_all(program, configs, shared, mesh, progress)
-        return Population(configs, jax.tree.map(lambda *a: np.concatenate(a), *pieces))
+        pieces = _run_all(program, configs, shared, mesh, progress, enough or _never)
+        outputs = jax.tree.map(lambda *a: np.concatenate(a), *pieces)
+        done = len(jax.tree.leaves(outputs)[0])
+        return Population({name: c[:done] for name, c in configs.items()}, outputs)
 
     return go
+
+
+def _never(done: int) -> bool:
+    del done
+    return False
 
 
 class _Program(NamedTuple):
@@ -264,13 +275,13 @@ def _one(fn):
     return single
 
 
-def _run_all(program, configs, shared, mesh, progress):
+def _run_all(program, configs, shared, mesh, progress, enough):
     """The pieces of the result, call by call, each call as long as its bar should stand still."""
     total, pieces, done = len(next(iter(configs.values()))), [], 0
     count = program.lanes
     alone = jax.process_count() == 1
     with _bar(progress, total) as advance:
-        while done < total:
+        while done < total and (done == 0 or not enough(done)):
             count = min(count, program.rows, -(-(total - done) // mesh.size))
             tick = time.perf_counter()
             pieces.append(_call(program, configs, shared, mesh, done, count))

@@ -1,5 +1,7 @@
 """Time: what a round may cost, and programs that are compiled while others run."""
 
+import math
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -26,6 +28,10 @@ class Clock:
     def left(self) -> float:
         """Seconds until the end."""
         return self.end - time.monotonic()
+
+    def over(self) -> bool:
+        """Whether the end is reached."""
+        return self.left() <= 0
 
     def affordable(self, work: float, new: bool) -> int:
         """How many configurations of `work` nominal seconds each fit into a share of the rest."""
@@ -55,10 +61,13 @@ class Programs:
         """Whether the program can run at once."""
         return family in self.futures and self.futures[family].done()
 
-    def get(self, family: Family) -> Program:
-        """The program, waited for if need be."""
+    def get(self, family: Family, seconds: float = math.inf) -> Program | None:
+        """The program, waited for if need be; None if it is not there after `seconds`."""
         self.start(family)
-        return self.futures[family].result()
+        try:
+            return self.futures[family].result(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        except TimeoutError:
+            return None
 
     def close(self) -> None:
         """Drop what was begun and is not needed."""

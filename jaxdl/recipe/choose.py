@@ -37,7 +37,9 @@ def choose(problem: Problem, trials: Sequence[Trial]) -> Choice:
     simple = min(linear, key=lambda t: t.score)
     best = _average(problem, trials)
     if best.trials[0] is simple and len(best.trials) == 1:
-        return best._replace(why="nothing beat the linear model")
+        tried = any(t.family.hidden for t in trials)
+        why = "nothing beat" if tried else "there was no time to try anything but"
+        return best._replace(why=f"{why} the linear model")
     gain, noise = paired(simple.loss, best.loss)
     difference = f"{gain:.4f} ± {noise:.4f}"
     if gain <= BEYOND_NOISE * noise:

@@ -24,6 +24,8 @@ FEWEST, FIRST = 3, 8
 STEP_SECONDS, FLOPS = 4e-5, 8e9
 """A step's fixed cost and the rate of its arithmetic, before any was measured."""
 
+TIME_UP = "The time is up; more of it would allow further rounds."
+AS_MANY = "These were the rounds asked for."
 
 LOW_ERROR, LOW_SHARE_OF_VARIANCE = 0.01, 0.02
 
@@ -32,15 +34,17 @@ class Result(NamedTuple):
     """What the recipe ends with.
 
     `model.predict(x)` answers for new rows. `test` is the held-out estimate, None without a test
-    part. `rounds` says what was tried and why, `why` why this model; `more_data` what more rows
-    would bring, "" if variance is not what is left. `held` are the rows of the test part, `trials`
-    the configurations that the model averages. `counts` are the configurations of each round: `run`
-    with the same seed and `rounds=counts` repeats the run, whatever the clock says.
+    part. `rounds` says what was tried and why, `ended` why no more, `why` why this model;
+    `more_data` what more rows would bring, "" if variance is not what is left. `held` are the rows
+    of the test part, `trials` the configurations that the model averages. `counts` are the
+    configurations of each round: `run` with the same seed and `rounds=counts` repeats the run,
+    whatever the clock says.
     """
 
     model: Model
     test: estimate.Test | None
     rounds: tuple[Round, ...]
+    ended: str
     why: str
     more_data: str
     seed: int
@@ -85,8 +89,8 @@ def run(
         test: the fraction to hold out, or a pair (x, y) of its own, or None for no test.
         task: "classification", "regression" or "auto": classes are text, booleans, or at most 50
             different whole numbers that repeat.
-        seconds: the time to stay within, compiling included. A single fit is not interrupted, so
-            very large data may take longer.
+        seconds: the time to stay within, compiling included: rounds end early for it. A fit that
+            has begun, and the first configuration of all, are finished.
         seed: of every random choice.
         rounds: how many configurations each round tries, as in `Result.counts`, instead of a time.
         image_shape: (h, w) or (h, w, c) if rows are flattened images, which may then be distorted.
@@ -109,26 +113,28 @@ def run(
     problem = problems.build(problems.cells(x, y, image_shape), test, task, seed)
     watch = watch or (lambda event: None)
     watch(problem)
-    clock = Clock(0.93 * seconds, started) if rounds is None else None
-    made, trials, programs = _rounds(problem, clock, rounds, seed, optimal_error, watch)
+    clock = Clock(0.93 * seconds if rounds is None else np.inf, started)
+    made, trials, programs, ended = _rounds(problem, clock, rounds, seed, optimal_error, watch)
     chosen = choose.choose(problem, trials)
     more = _more_data(problem, chosen.trials[0], programs, clock, seed, optimal_error)
     programs.close()
     model = Model(choose.networks(problem, chosen.trials), problem.preparation)
     return Result(
-        model, _test(problem, model, seed), made, chosen.why, more, seed, problem.notes,
+        model, _test(problem, model, seed), made, ended, chosen.why, more, seed, problem.notes,
         problem.held, chosen.trials,
     )  # fmt: skip
 
 
 def _rounds(problem, clock, counts, seed, optimal_error, watch):
-    """All rounds until the plan ends, the clock runs out or the counts are used up."""
+    """All rounds until the plan ends, the clock runs out or the counts are used up; and which."""
     made: tuple[Round, ...] = ()
     trials: list[Trial] = []
+    ended = ""
     programs = Programs(problem)
     while (move := plan.next_move(problem, made, trials)) is not None:
         count = _count(problem, move, clock, counts, len(made), not programs.ready(move.family))
         if count is None:
+            ended = TIME_UP if counts is None else AS_MANY
             break
         watch(move)
         start = time.monotonic()
@@ -136,17 +142,18 @@ def _rounds(problem, clock, counts, seed, optimal_error, watch):
         configs = plan.configurations(move, count, trials, seed, number)
         if not made and (counts is None or len(counts) > 1):
             programs.start(training.family(problem, plan.FIRST_HIDDEN))
-        program = programs.get(move.family)
+        program = programs.get(move.family, clock.left() if made else np.inf)
         compiling = time.monotonic() - start
-        new = training.run(problem, program, configs, number)
+        new = program and training.run(problem, program, configs, number, clock.over)
+        if not new:
+            ended = TIME_UP
+            break
         took = time.monotonic() - start
-        if clock is not None:
-            expected = count * _work(problem, move.family)
-            clock.learn(expected, took - compiling, compiling)
-        made += (_record(problem, move, number, count, took, new, trials, optimal_error),)
+        clock.learn(len(new) * _work(problem, move.family), took - compiling, compiling)
+        made += (_record(problem, move, number, took, new, trials, optimal_error),)
         trials += new
         watch(made[-1])
-    return made, trials, programs
+    return made, trials, programs, ended or plan.finished(made)
 
 
 def _count(problem, move, clock, counts, done, new) -> int | None:
@@ -171,7 +178,7 @@ def _work(problem: Problem, family: training.Family) -> float:
     return steps * step * problem.rows.folds / jax.device_count()
 
 
-def _record(problem, move: Move, number, count, took, new, before, optimal_error) -> Round:
+def _record(problem, move: Move, number, took, new, before, optimal_error) -> Round:
     best = min(new, key=lambda t: t.score)
     gain, noise = 0.0, 0.0
     if before:
@@ -179,7 +186,7 @@ def _record(problem, move: Move, number, count, took, new, before, optimal_error
     everything = [*before, *new]
     worked_on = [t for t in everything if t.family.hidden] or everything
     found = _diagnosis(problem, min(worked_on, key=lambda t: t.score), optimal_error)
-    return Round(number, move, count, took, best, gain, noise, found)
+    return Round(number, move, len(new), took, best, gain, noise, found)
 
 
 def _diagnosis(problem, trial: Trial, optimal_error: float) -> diagnose.BiasVariance:
@@ -203,9 +210,11 @@ def _more_data(problem, best, programs, clock, seed, optimal_error) -> str:
     fits = (len(SHARES) + 1) * problem.rows.curve / problem.rows.folds
     if not found.high_variance:
         return ""
-    if clock is not None and clock.affordable(fits * _work(problem, best.family), False) < 1:
-        return "Variance is what is left; there was no time to measure what more rows would bring."
-    return curve.advice(problem, programs.get(best.family), best, found, seed)
+    if clock.affordable(fits * _work(problem, best.family), False) < 1:
+        return curve.NO_TIME
+    program = programs.get(best.family)
+    assert program is not None
+    return curve.advice(problem, program, best, found, seed, clock.over)
 
 
 def _test(problem: Problem, model: Model, seed: int):

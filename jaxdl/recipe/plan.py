@@ -82,25 +82,36 @@ def next_move(problem: Problem, rounds: Sequence[Round], trials: Sequence[Trial]
     return None
 
 
+def finished(rounds: Sequence[Round]) -> str:
+    """Why no move follows these rounds, as a sentence."""
+    if rounds[-1].diagnosis.dominates == "neither":
+        return "Bias and variance are both low."
+    if _stale(rounds):
+        return "Every remedy was tried, and more of the best brought nothing beyond noise."
+    return "Every remedy was tried."
+
+
 def configurations(
     move: Move, count: int, trials: Sequence[Trial], seed: int, number: int
 ) -> dict[str, np.ndarray]:
     """`count` configurations of a round, the numbers that `training.NAMES` lists.
 
-    A function of the seed, the round's number and what was tried before, nothing else.
+    A function of the seed, the round's number and what was tried before, nothing else; the first
+    few are the same whatever the count, so a round that is cut short can be repeated.
     """
     rng = np.random.default_rng((seed, number))
-    lr, span, keep = _log(rng, 3e-3, 2e-2, count), _log(rng, 0.25, 1.0, count), np.ones(count)
+    places, keep = _places(rng, count, 4), np.ones(count)
+    lr, span = _log(places[:, 0], 3e-3, 2e-2), _log(places[:, 1], 0.25, 1.0)
     if move.name == "linear":
-        table = _table(np.full(count, 0.02), np.geomspace(1e-5, 1.0, count), keep, 0.6 * keep)
+        table = _table(np.full(count, 0.02), _log(places[:, 2], 1e-5, 1.0), keep, 0.6 * keep)
     elif move.name == "refine":
         table = _around(_top(trials, move.family), count, rng)
     elif move.regularised:
-        keep = rng.choice([0.65, 0.8, 0.9], count)
-        table = _table(lr, _log(rng, 1e-4, 0.03, count), keep, span)
+        keep = np.array([0.65, 0.8, 0.9])[(3 * places[:, 3]).astype(int)]
+        table = _table(lr, _log(places[:, 2], 1e-4, 0.03), keep, span)
     else:
-        table = _table(lr, _log(rng, 1e-6, 1e-3, count), keep, span)
-    table["seed"] = rng.integers(0, 2**23, count)
+        table = _table(lr, _log(places[:, 2], 1e-6, 1e-3), keep, span)
+    table["seed"] = np.random.default_rng((seed, number, 1)).integers(0, 2**23, count)
     return {name: np.asarray(values, np.float32) for name, values in table.items()}
 
 
@@ -108,9 +119,21 @@ def _table(lr, decay, keep_prob, span) -> dict[str, np.ndarray]:
     return {"lr": lr, "decay": decay, "keep_prob": keep_prob, "span": span}
 
 
-def _log(rng: np.random.Generator, low: float, high: float, count: int) -> np.ndarray:
-    """Log-uniform, one in each of `count` equal parts of the range, in random order."""
-    place = (rng.permutation(count) + rng.random(count)) / count
+def _places(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+    """(count, dimensions) in [0, 1), every beginning of which is spread evenly.
+
+    Multiples of the inverse powers of the root of x^(d+1) = x + 1, from a random start (Roberts
+    2018, "The unreasonable effectiveness of quasirandom sequences").
+    """
+    root = 2.0
+    for _ in range(50):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    steps = root ** -np.arange(1.0, dimensions + 1)
+    return (rng.random(dimensions) + np.arange(count)[:, None] * steps) % 1
+
+
+def _log(place: np.ndarray, low: float, high: float) -> np.ndarray:
+    """From low to high on a logarithmic scale, as the place goes from 0 to 1."""
     return low * (high / low) ** place
 
 
@@ -121,10 +144,11 @@ def _top(trials: Sequence[Trial], family: Family, most: int = 3) -> list[Trial]:
 def _around(best: list[Trial], count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """New seeds for the best configurations, their numbers varied by half or so."""
     old = {n: np.array([best[i % len(best)].config[n] for i in range(count)]) for n in NAMES}
+    noise = rng.normal(size=(count, 4))
     lr, decay, span = (
-        old[n] * np.exp(0.4 * rng.normal(size=count)) for n in ("lr", "decay", "span")
+        old[n] * np.exp(0.4 * noise[:, i]) for i, n in enumerate(("lr", "decay", "span"))
     )
-    keep = 1 - (1 - old["keep_prob"]) * rng.uniform(0.7, 1.2, count)
+    keep = 1 - (1 - old["keep_prob"]) * np.clip(0.95 + 0.15 * noise[:, 3], 0.6, 1.3)
     return _table(lr, decay, keep, np.minimum(span, 1.0))
 
 

@@ -67,7 +67,7 @@ class Trial(NamedTuple):
 class Program(NamedTuple):
     """A compiled round: give it configurations, it returns what each fit returned."""
 
-    go: Callable[[Mapping[str, Any]], population.Population]
+    go: Callable[..., population.Population]
     family: Family
 
 
@@ -96,14 +96,22 @@ def compile_program(problem: Problem, family: Family) -> Program:
 
 
 def run(
-    problem: Problem, program: Program, configs: Mapping[str, np.ndarray], number: int
+    problem: Problem,
+    program: Program,
+    configs: Mapping[str, np.ndarray],
+    number: int,
+    over: Callable[[], bool],
 ) -> list[Trial]:
-    """Every configuration on every fold; configurations that diverged score infinity."""
+    """Every configuration on every fold; configurations that diverged score infinity.
+
+    Once `over` says so, no further fit begins: what comes back are the first configurations, those
+    that every fold was done of, and one at least in the first round.
+    """
     k = problem.rows.folds
-    out = program.go(expand(configs, np.arange(k))).outputs
-    parts = [
-        jax.tree.map(lambda a, i=i: a[i * k : (i + 1) * k], out) for i in range(len(configs["lr"]))
-    ]
+    least = k if number == 1 else 0
+    found = program.go(expand(configs, np.arange(k)), lambda done: done >= least and over())
+    out, count = found.outputs, len(found.configs["lr"]) // k
+    parts = [jax.tree.map(lambda a, i=i: a[i * k : (i + 1) * k], out) for i in range(count)]
     return [_trial(problem, program, configs, i, part, number) for i, part in enumerate(parts)]
 
 

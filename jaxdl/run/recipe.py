@@ -151,6 +151,7 @@ def _log(result: recipe.Result) -> dict[str, Any]:
     return {
         "seed": result.seed,
         "rounds": rounds,
+        "ended": result.ended,
         "kept": result.why,
         "more_data": result.more_data,
         "test": scores,

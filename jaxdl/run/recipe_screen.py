@@ -67,6 +67,7 @@ def watching(console: Any, options: Any):
 def closing(console: Any, result: Any, options: Any, out: Any) -> None:
     """Which model is kept and why, its estimate on the test part, and how to repeat the run."""
     console.print()
+    _line(console, "ended", escape(result.ended))
     _line(console, "kept", _kept(result))
     _line(console, "", f"[dim]{escape(result.why)}[/]")
     if result.more_data:
