@@ -90,14 +90,15 @@ def f1(outputs, y, average: str | None = None, weights=None) -> Array:
 def auc(outputs, y) -> float:
     """Area under the ROC curve: P(score of a positive > of a negative) + ½ P(equal).
 
+        (Σ ranks of the n₊ positives − n₊ (n₊ + 1)/2) / (n₊ n₋)
+
     Several classes: the plain mean of one class against the rest, over softmax probabilities.
-    scikit-learn's `roc_auc_score`, so it needs concrete arrays.
+    Needs concrete arrays.
 
     Raises:
         ValueError: if y holds one class only, where the area is undefined.
     """
     from scipy.special import softmax
-    from sklearn.metrics import roc_auc_score
 
     if not (errors.is_concrete(outputs) and errors.is_concrete(y)):
         raise TypeError("auc needs concrete arrays: call it after the compiled loop, not inside.")
@@ -110,12 +111,18 @@ def auc(outputs, y) -> float:
             f"{present.tolist()}. Use more examples, or a metric such as accuracy."
         )
     y = y.reshape(-1)
-    if k == 1:
-        return float(roc_auc_score(y, outputs[:, 0]))
-    if k == 2:
-        return float(roc_auc_score(y, outputs[:, 1] - outputs[:, 0]))
+    if k <= 2:
+        return _area(outputs[:, -1] - (outputs[:, 0] if k == 2 else 0), y == 1)
     probability = softmax(outputs.astype(np.float64), axis=1)
-    return float(roc_auc_score(y, probability, multi_class="ovr"))
+    return float(np.mean([_area(p, y == i) for i, p in enumerate(probability.T)]))
+
+
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    n = int(positive.sum())
+    ranks = rankdata(scores)[positive].sum()
+    return float((ranks - n * (n + 1) / 2) / (n * (len(scores) - n)))
 
 
 class Calibration(NamedTuple):

@@ -236,3 +236,13 @@ def test_what_fn_may_not_return_and_a_program_for_other_configurations():
     again = population.prepare(lambda c: c["a"], {"a": [1.0]}, progress=False)
     with pytest.raises(ValueError, match=r"prepared for configs \{'a': 'float32'\}, got .*int32"):
         again({"a": [1, 2]})
+
+
+def test_a_call_may_be_the_last_and_leaves_whole_runs():
+    go = population.prepare(lambda c: c["a"] ** 2, {"a": np.arange(9.0)}, progress=False)
+    asked = []
+    some = go(enough=lambda done: asked.append(done) or True)
+    assert asked == [len(some.outputs)] and 0 < len(some.outputs) < 9
+    np.testing.assert_array_equal(some.outputs, np.arange(9.0)[: asked[0]] ** 2)
+    np.testing.assert_array_equal(some.configs["a"], np.arange(9.0)[: asked[0]])
+    assert len(go().outputs) == len(go(enough=lambda done: False).outputs) == 9

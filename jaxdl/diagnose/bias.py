@@ -73,8 +73,9 @@ def bias_variance(
         level: of the intervals.
 
     Raises:
-        ValueError: for a share without its count or outside [0, 1], errors that are negative or
-            not finite, fewer than two examples, or a level outside (0, 1).
+        ValueError: for a share without its count or outside [0, 1], an optimal error above 1 beside
+            shares, errors that are negative or not finite, fewer than two examples, or a level
+            outside (0, 1).
 
     Source: notes, "Bias / Variance" and "Basic Recipe for Machine Learning". Theirs has no
     intervals.
@@ -84,6 +85,11 @@ def bias_variance(
     dev = _estimate("dev_error", dev_error, "n_dev", n_dev, level)
     optimal = _optimal(optimal_error, level)
     shares = _is_share(train_error) and _is_share(dev_error)
+    if shares and optimal.value > 1:
+        raise ValueError(
+            f"optimal_error must be a share in [0, 1], as the errors are, 0.15 for 15 %; got "
+            f"{optimal.value:g}."
+        )
     if tolerance is None:
         tolerance = LOW_GAP if shares else LOW_GAP_SHARE * dev.value
     errors.within("tolerance", tolerance, np.isfinite(tolerance) and tolerance >= 0, "≥ 0")

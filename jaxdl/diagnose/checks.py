@@ -90,7 +90,8 @@ def overfit_one_batch(
 
     Adam, without dropout or penalty, on one fixed batch: the examples are the first n that differ
     in x and that show more than one target where they can. Learnt means that the loss falls below
-    a quarter of that of the best constant answer to these examples.
+    a quarter of that of the best constant answer to these examples; where they all have one target
+    there is nothing to learn, and that counts as learnt.
 
     Args:
         model: a Layer or a function (params, x, key). Without a hidden layer it can learn about
@@ -116,11 +117,12 @@ def overfit_one_batch(
     costs = np.asarray(seen)
     constant = constant_cost(pair, y, n_outputs(model, params, x))
     last = float(costs[-1])
-    ok = bool(np.isfinite(last)) and last <= BY_HEART * constant + 1e-6
+    nothing = constant <= 1e-6
+    ok = bool(np.isfinite(last)) and (nothing or last <= BY_HEART * constant + 1e-6)
     text = (
         f"{len(rows)} examples alone, {steps} steps of Adam: the loss goes from {costs[0]:.3g} to "
         f"{last:.3g} (the best constant has {constant:.3g}): "
-        + ("learnt by heart." if ok else "not learnt.")
+        + ("one target, nothing to learn." if nothing else "learnt." if ok else "not learnt.")
     )
     return ByHeart(costs, len(rows), constant, ok, text)
 

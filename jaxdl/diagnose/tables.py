@@ -10,6 +10,9 @@ from jaxdl.data.dataset import is_classes
 MOST_EXAMPLES = 2_000
 """Larger sets are subsampled: the shares sought are far above the error of this many."""
 
+FEWEST = 10
+"""Fewer examples say nothing about a feature or a distribution."""
+
 TELLING = 3
 """Single features whose skill is cross-validated: those best within the sample."""
 
@@ -50,7 +53,7 @@ def telling_features(data: Any, *, seed: int = 0) -> list[Leak]:
     """The features that alone predict the target best, each against the best of the rest.
 
     A tree on one feature finds any relation, monotone or not. All features are tried within the
-    sample, the best three by five-fold cross-validation.
+    sample, the best three by five-fold cross-validation. None of fewer than ten examples.
 
     Args:
         data: `(x, y)` or a Dataset; classes or one number as target.
@@ -58,7 +61,7 @@ def telling_features(data: Any, *, seed: int = 0) -> list[Leak]:
     """
     d = sample(flat(data), seed)
     n = d.x.shape[1]
-    if n < 2:
+    if n < 2 or len(d.y) < FEWEST:
         return []
     quick = np.array([_within(d.x[:, [i]], d.y) for i in range(n)])
     best = np.argsort(-quick, kind="stable")[: TELLING + 1]
@@ -120,7 +123,7 @@ def shift(train: Any, dev: Any, *, seed: int = 0) -> Shift | None:
     counts or Kolmogorov and Smirnov's. None for parts of fewer than ten examples.
     """
     a, b = flat(train), flat(dev)
-    if min(len(a.y), len(b.y)) < 10:
+    if min(len(a.y), len(b.y)) < FEWEST:
         return None
     blank = [d._replace(y=np.zeros(len(d.y), np.float32)) for d in (a, b)]
     found = same_distribution(*blank, seed=seed)

@@ -14,7 +14,7 @@ from jaxdl.diagnose import checks, depth
 from jaxdl.diagnose.depth import LayerStatistics
 from jaxdl.layers import Layer
 from jaxdl.losses import Loss
-from jaxdl.train import fit, loop
+from jaxdl.train import door, fit, loop
 from jaxdl.train.fit import prepare
 from jaxdl.types import Array, Key, Params
 
@@ -94,6 +94,8 @@ def observe(
         ValueError, TypeError: as `train.fit`, before anything is compiled.
     """
     pair = losses.get(loss)
+    door.check_key(key)
+    errors.within("batch_size", batch_size, batch_size > 0, "a number of examples, at least 1")
     start_key, run_key = jax.random.split(key)
     if params is None:
         if not isinstance(model, Layer):
@@ -106,7 +108,7 @@ def observe(
         optimizer,
         examples,
         epochs=epochs,
-        batch_size=min(batch_size, len(examples.y)) or None,
+        batch_size=min(batch_size, max(len(examples.y), 1)),
         key=run_key,
         dev=dev_set,
         statistics=True,

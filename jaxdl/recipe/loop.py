@@ -103,7 +103,8 @@ def run(
         A `Result`.
 
     Raises:
-        ValueError: for data that cannot be learned from, or numbers out of range.
+        ValueError: for data that cannot be learned from, or numbers out of range, before any
+            training.
 
     Source: notes, "Basic Recipe for Machine Learning".
     """
@@ -111,6 +112,7 @@ def run(
     errors.within("seconds", seconds, seconds > 0, "positive")
     errors.within("seed", seed, isinstance(seed, int) and 0 <= seed < 2**32, "in [0, 2³²)")
     problem = problems.build(problems.cells(x, y, image_shape), test, task, seed)
+    errors.within("optimal_error", optimal_error, 0 <= optimal_error < 1, "a share in [0, 1)")
     watch = watch or (lambda event: None)
     watch(problem)
     clock = Clock(0.93 * seconds if rounds is None else np.inf, started)

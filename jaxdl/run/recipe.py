@@ -80,7 +80,7 @@ def _check(options: Recipe) -> None:
         "seed": (0 <= options.seed < 2**32, "in [0, 2³²)"),
         "rounds": (all(n >= 1 for n in options.rounds), "at least 1 configuration each"),
         "test": (0 < options.test < 1, "a share in (0, 1)"),
-        "optimal-error": (options.optimal_error >= 0, "at least 0"),
+        "optimal-error": (0 <= options.optimal_error < 1, "a share in [0, 1)"),
     }
     for name, (holds, expected) in rules.items():
         if not holds:

@@ -84,6 +84,7 @@ def test_intervals_cover(kind):
         ({"train_error": [1], "dev_error": [0, 1]}, "at least two"),
         ({"train_error": [0, 1], "dev_error": [0, 1], "level": 95}, r"level.*\(0, 1\); got 95"),
         ({"train_error": [0, 1], "dev_error": [0, 1], "optimal_error": -1}, "optimal_error"),
+        ({"train_error": [0, 1], "dev_error": [0, 1], "optimal_error": 15}, "0.15 for 15 %"),
         ({"train_error": [0, 1], "dev_error": [0, 1], "tolerance": -1}, "tolerance"),
     ],
 )

@@ -43,6 +43,14 @@ def test_a_network_learns_a_batch_by_heart_and_a_broken_one_does_not():
     assert not bad.ok and "not learnt" in bad.sentence
 
 
+def test_one_target_is_nothing_to_learn_by_heart():
+    model = models.mlp((4, 8, 3))
+    found = diagnose.overfit_one_batch(
+        model, "softmax_cross_entropy", model.init(KEY), X, np.zeros(60, int), steps=1
+    )
+    assert found.ok and "nothing to learn" in found.sentence
+
+
 def test_a_batch_of_numbers_has_different_targets():
     model, y = models.mlp((4, 16, 1), "tanh"), np.repeat([[0.0], [1.0]], 30, axis=0)
     numbers = y + 1e-3 * np.arange(60)[:, None]

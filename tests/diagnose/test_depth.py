@@ -92,7 +92,7 @@ def run(**options):
     y = (x[:, 0] > 0).astype(int)
     return diagnose.observe(
         models.mlp((3, 4, 2)), "softmax_cross_entropy", optim.adam(0.01), (x, y), (x, y),
-        key=KEY, **{"epochs": 3, "batch_size": 8, **options},
+        **{"key": KEY, "epochs": 3, "batch_size": 8, **options},
     )  # fmt: skip
 
 
@@ -138,9 +138,15 @@ def test_a_plain_function_can_be_observed_too():
     "options, message",
     [
         ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
         ({"params": [{"w": jnp.full((3, 4), jnp.nan), "b": jnp.zeros(4)}]}, "finite"),
     ],
 )
 def test_wrong_input_is_refused_at_the_door(options, message):
     with pytest.raises(ValueError, match=message):
         run(**options)
+
+
+def test_a_seed_is_no_key():
+    with pytest.raises(TypeError, match="key must be one random key"):
+        run(key=0)

@@ -43,6 +43,7 @@ def test_a_telling_feature_is_named_first():
     honest = diagnose.telling_features(d)[0]
     assert honest.skill < 0.8 and honest.feature == "“flavanoids”"
     assert diagnose.telling_features((d.x[:, :1], d.y)) == []
+    assert diagnose.telling_features((d.x[:9], d.y[:9])) == []
 
 
 def test_scales_by_hand():

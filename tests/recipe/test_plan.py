@@ -86,9 +86,25 @@ def test_configurations_are_a_function_of_seed_and_round(task):
         np.testing.assert_array_equal(a[name], b[name])
     assert (a["lr"] != c["lr"]).any()
     assert (a["keep_prob"] < 1).all() and (a["decay"] > 0).all()
-    # One learning rate in each sixth of the range, on a logarithmic scale.
-    sixths = np.floor(6 * np.log(np.sort(a["lr"]) / 3e-3) / np.log(2e-2 / 3e-3))
-    assert sixths.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["linear", "network", "regularise", "refine"])
+def test_a_round_that_is_cut_short_has_the_first_configurations(name):
+    move = Move(name, Family((64, 64), 10, 8), "", regularised=name == "regularise")
+    tried = [trial((64, 64), 0.2), trial((64, 64), 0.1)]
+    whole, cut = (plan.configurations(move, count, tried, 0, 3) for count in (12, 5))
+    for key in training.NAMES:
+        np.testing.assert_array_equal(whole[key][:5], cut[key])
+        assert np.unique(whole["seed"]).size == 12
+
+
+@pytest.mark.parametrize("count", [3, 6, 16])
+def test_any_number_of_rates_is_spread_over_the_range(count):
+    move = Move("network", Family((64, 64), 10, 8), "")
+    rates = plan.configurations(move, count, [], 0, 2)["lr"]
+    place = np.sort(np.log(rates / 3e-3) / np.log(2e-2 / 3e-3))
+    gaps = np.diff([*place, place[0] + 1])  # around the end
+    assert place[0] >= 0 and place[-1] <= 1 and gaps.max() <= 2.5 / count
 
 
 def test_refining_stays_near_the_best():

@@ -121,6 +121,7 @@ MISTAKES = [
     (["--target", "lefd"], "Did you mean 'left'"),
     (["--target", "left", "--seconds", "0"], "--seconds must be positive"),
     (["--target", "left", "--test", "1"], "--test must be a share in (0, 1)"),
+    (["--target", "left", "--optimal-error", "15"], "--optimal-error must be a share"),
     (["--target", "left", "--rounds", "2", "0"], "--rounds must be at least 1"),
     (["--target", "left", "--task", "regression"], "no regression"),
 ]
