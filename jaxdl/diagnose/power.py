@@ -118,6 +118,7 @@ def predict_error(law: PowerLaw, n: float) -> Estimate:
     Raises:
         ValueError: if the fit may not be extrapolated, or not so far (`law.furthest`).
     """
+    _check_law(law)
     errors.within("n", n, np.isfinite(n) and n >= 1, "a number of examples, at least 1")
     if n > law.sizes[-1] and law.refusal:
         raise ValueError(f"No extrapolation to n = {n}: {law.refusal}")
@@ -142,6 +143,7 @@ def more_data(law: PowerLaw, target: float) -> MoreData:
         law: of a learning curve.
         target: the error wanted, in the curve's units, ≥ 0.
     """
+    _check_law(law)
     errors.within("target", target, np.isfinite(target) and target >= 0, "a finite error ≥ 0")
     now, tail = float(law.sizes[-1]), (1 - law.level) / 2
     best = np.array([law.a.value, law.b.value, law.c.value])
@@ -162,6 +164,11 @@ def more_data(law: PowerLaw, target: float) -> MoreData:
         return MoreData("unreachable", target, None, text)
     n = _interval(float(_needed(best[None], target)[0]), needed, law.level)
     return _answer(law, target, n, reached, never)
+
+
+def _check_law(law: Any) -> None:
+    if not isinstance(law, PowerLaw):
+        raise TypeError(f"Expected the PowerLaw that power_law returns, got {type(law).__name__}.")
 
 
 def _answer(law: PowerLaw, target: float, n: Estimate, reached: float, never: float) -> MoreData:

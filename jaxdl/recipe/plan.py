@@ -12,6 +12,7 @@ from jaxdl.recipe.training import NAMES, Family, Trial
 
 FIRST_HIDDEN = (64, 64)
 WIDEST = 256
+GOLDEN = (5**0.5 - 1) / 2
 MOST_REFINEMENTS = 3
 
 BIAS = ("bigger", "longer")
@@ -103,7 +104,8 @@ def configurations(
     places, keep = _places(rng, count, 4), np.ones(count)
     lr, span = _log(places[:, 0], 3e-3, 2e-2), _log(places[:, 1], 0.25, 1.0)
     if move.name == "linear":
-        table = _table(np.full(count, 0.02), _log(places[:, 2], 1e-5, 1.0), keep, 0.6 * keep)
+        place = (0.6 + GOLDEN * np.arange(count)) % 1  # a moderate L2 first, then a weak one
+        table = _table(np.full(count, 0.02), _log(place, 1e-5, 1.0), keep, 0.6 * keep)
     elif move.name == "refine":
         table = _around(_top(trials, move.family), count, rng)
     elif move.regularised:

@@ -197,3 +197,9 @@ def test_a_fit_that_diverged_is_said():
 def test_wrong_points(sizes, points, message):
     with pytest.raises(ValueError, match=message):
         diagnose.power_law(sizes, points, key=KEY)
+
+
+@pytest.mark.parametrize("ask", [diagnose.more_data, diagnose.predict_error])
+def test_only_a_fitted_law_answers(ask):
+    with pytest.raises(TypeError, match="the PowerLaw that power_law returns, got float"):
+        ask(0.1, 100)

@@ -7,13 +7,31 @@ import pandas as pd
 import pytest
 
 from jaxdl import cli, recipe
-from jaxdl.recipe import training
+from jaxdl.recipe import budget, training
+from jaxdl.recipe.loop import FIRST
 from tests.recipe.problems import line, mixed, xor
 
 
 @pytest.fixture(autouse=True)
 def short_fits(monkeypatch):
     monkeypatch.setattr(training, "STEPS", 300)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_once():
+    """Runs on the same rows share their programs: compiling is most of what these tests cost."""
+    known, compile_program = {}, training.compile_program
+
+    def compiled(problem, family):
+        arrays = (problem.x, problem.y, problem.rows.train, problem.rows.dev)
+        key = (family, problem.loss, *(a.tobytes() for a in arrays))
+        if key not in known:
+            known[key] = compile_program(problem, family)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "compile_program", compiled)
+        yield
 
 
 def go(x, y, **more):
@@ -62,6 +80,18 @@ def test_a_line_stays_a_line(monkeypatch):
     assert found.test.scores["R²"].value > 0.98 and found.test.rows == 40
     slopes = np.diff(found.model.predict(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])))
     np.testing.assert_allclose(slopes, [30, -10], atol=1.5)
+
+
+def test_a_round_ends_with_the_time_and_the_counts_repeat_it(found, monkeypatch):
+    left = iter([100.0])  # asked for the plan of the first round, then the time is up
+    monkeypatch.setattr(budget.Clock, "left", lambda clock: next(left, -1.0))
+    cut = recipe.run(*xor(), seed=0, seconds=100)
+    assert [r.move.name for r in cut.rounds] == ["linear"] and cut.counts[0] < FIRST
+    assert cut.ended.startswith("The time is up") and "no time to try" in cut.why
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "STEPS", 300)
+    again = go(*xor(), rounds=cut.counts)
+    assert again.test == cut.test and again.ended == "These were the rounds asked for."
 
 
 def test_two_rows_of_a_class_and_a_gap_do_no_harm():
