@@ -219,8 +219,7 @@ def _numbers(column: np.ndarray) -> np.ndarray:
 
     if column.dtype.kind in "fiub":
         return column.astype(float)
-    plain = [float(v) if isinstance(v, bool | np.bool_) else v for v in column]
-    return np.asarray(pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce"), float)
+    return np.asarray(pd.to_numeric(pd.Series(column, dtype=object), errors="coerce"), float)
 
 
 def _text(column: np.ndarray) -> list[str]:
