@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs import slopes
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
-from jaxdl.gradcheck.bugs.formulas import FORMULAS, NOT_DERIVATIVES, OF_OUTPUT, TWICE
+from jaxdl.gradcheck.bugs.formulas import FORMULAS, OF_OUTPUT, TERMS, TWICE, VALUES
 from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import (
@@ -71,8 +71,9 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
-        first = ("unknown",) if unsaid or name in NOT_DERIVATIVES else ("relu_mask_wrong",) * masks
-        found[name] = variant(value, (*first, *wrong), text, 0.75 if name in TWICE else 0.7)
+        first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
+        last = ("stale_operand", "unknown") if name in VALUES and not unsaid else ()
+        found[name] = variant(value, (*first, *wrong, *last), text, 0.75 if name in TWICE else 0.7)
     at_output = region.evaluate(tape, a)[1]
     found["at output"] = variant(
         at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.4

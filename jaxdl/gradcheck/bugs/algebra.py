@@ -120,7 +120,8 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
     for count in range(1, rank + 1):
         for axes in itertools.combinations([i for i in range(rank) if shape[i] > 1], count):
             kernel = any(is_filter(tape, leaf, axis) for axis in axes)
-            words = ("conv_flip",) if kernel else ("unknown", "conv_flip", "stale_operand")
+            words = ("conv_flip", "stale_operand", "unknown")
+            words = words[:1] if kernel else words if rank > 2 else ("unknown", *words[:-1])
             text = f"the gradient is flipped along {along(axes)}"
             found["flipped", axes] = exact(lambda ct, axes=axes: np.flip(ct, axes), words, text)
     for axis, step in itertools.product(range(rank), (1, -1)):

@@ -63,12 +63,11 @@ OF_OUTPUT: dict[str, Callable] = {
 }
 """Derivatives written in terms of the output a = f(z)."""
 
-NOT_DERIVATIVES = ("z", "z²", "|z|", "derivative − 1", "derivative + 1")
-"""Of these formulas: those that say more about f than about f′.
+VALUES = ("z", "z²", "|z|")
+"""Of these formulas: those with a value of z where one of f may belong."""
 
-Values of z where a value of f belongs, and the derivatives of f(z) ± z, where a term is missing or
-too much.
-"""
+TERMS = ("derivative − 1", "derivative + 1")
+"""Of these formulas: the derivatives of f(z) ± z, where a term is missing or too much."""
 
 TWICE = ("the derivative squared", "the root of the derivative", "z · derivative", "a · derivative")
 """Of these formulas: those that a wrong factor beside f explains as well, and more simply."""

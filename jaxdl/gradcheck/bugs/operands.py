@@ -30,8 +30,11 @@ CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "sele
 SUMS = ("add", "sub", "add_any")
 """Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
 
-FACTOR = ("unknown", "activation_derivative_missing", "path_dropped", "stale_operand")
+FACTOR = ("path_dropped", "activation_derivative_missing", "stale_operand", "unknown")
 """The chain rule's factor for a product with another array: no word is made for it."""
+
+DATA_FACTOR = ("unknown", *FACTOR[:-1])
+"""The same where no parameter moves that array: a weight of an example, an exposure."""
 
 NEAR = 16
 """So many arrays are looked at in search of what an operand is made of."""
@@ -111,9 +114,9 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         moves = address[0] in MOVING  # at one end of a loop there may be nothing but zeros
         if var == node.ins[q] or not (moves or np.any(tape.values[var])):
             continue
-        words = ("unknown", "stale_operand") if var in sources else ("stale_operand",)
-        if not tape.active[node.ins[q]] and _made_from(tape, node.ins[q], var):
-            words = ("stale_operand", "unknown")  # a step in making it is left out
+        words = ("stale_operand",)
+        if var in sources or (not tape.active[node.ins[q]] and _made_from(tape, node.ins[q], var)):
+            words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
         if mask_of(tape, node) is not None:
             words = (*mask_words(tape, node), "stale_operand")
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
@@ -133,11 +136,29 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
         return {}
     at = f" at {line(node)}" if line(node) else ""
     text = f"a factor is left out on the way back{at}"
-    found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, FACTOR, text, 0.65)}
-    if not tape.active[node.ins[1 - p]]:
+    data = not tape.active[node.ins[1 - p]]
+    words = DATA_FACTOR if data else FACTOR
+    found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, words, text, 0.65)}
+    if data:
         text = f"a factor is applied twice on the way back{at}"
         found["twice", p] = Variant(lambda c: _multiplied_twice(p), reach, ("unknown",), text, 0.65)
     return found
+
+
+def step_left_out(before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
+    """What it is called to use an array as it was before a step: before a factor, before an ε."""
+    x, y = np.ravel(before), np.ravel(after)
+    plain = (
+        np.isrealobj(x) and np.isrealobj(y) and np.all(np.isfinite(x)) and np.all(np.isfinite(y))
+    )
+    if not plain or x.size < 3 or not np.ptp(x) > 0:
+        return "stale_operand", "unknown"
+    slope = float(np.dot(x - x.mean(), y - y.mean()) / np.dot(x - x.mean(), x - x.mean()))
+    start = float(y.mean() - slope * x.mean())
+    size = 1e-9 * max(float(np.max(np.abs(y))), 1e-300)
+    if not np.all(np.abs(y - slope * x - start) <= size):
+        return "stale_operand", "unknown"
+    return ("clip_or_eps_ignored" if abs(start) > size else "scale"), "stale_operand", "unknown"
 
 
 def _own(tape: Tape, node: Node, q: int) -> str:
