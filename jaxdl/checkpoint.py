@@ -14,6 +14,7 @@ import operator
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def save(
     except CheckpointError:
         raise
     except Exception as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _discard(temporary)
         last = steps(folder)
         raise CheckpointError(
             f"The checkpoint of step {step} could not be written to {folder}: {_reason(error)}. "
@@ -242,19 +243,21 @@ def _in_silence():
     Where one of its writers fails, the others go on for a moment and find nobody to report to;
     what they say of that stays unsaid.
     """
-    logger, hook = logging.getLogger("absl"), sys.unraisablehook
+    log, tasks, hook = logging.getLogger("absl"), logging.getLogger("asyncio"), sys.unraisablehook
 
     def others(unraisable):
-        if "Event loop is closed" not in str(unraisable.exc_value):
+        if not isinstance(unraisable.exc_value, RuntimeError):  # the event loop is closed
             hook(unraisable)
 
-    logger.addFilter(_nothing)
+    log.addFilter(_nothing)
+    tasks.addFilter(_nothing)
     sys.unraisablehook = others
     try:
         yield
         sys.unraisablehook = hook
+        tasks.removeFilter(_nothing)
     finally:
-        logger.removeFilter(_nothing)
+        log.removeFilter(_nothing)
 
 
 def _nothing(record):
@@ -377,6 +380,15 @@ def _rebuild(arrays, described, like):
 
     leaves = [leaf(path, expected) for path, expected in _leaves(like).items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _discard(folder: Path, tries: int = 40) -> None:
+    """Remove a folder into which orbax's threads may write for a moment longer."""
+    for _ in range(tries):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def _remove_leftovers(folder):

@@ -215,7 +215,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     )
     out = ended.stdout
-    assert ended.stderr == ""  # what orbax's threads say of it is not for the user
+    assert ended.stderr == "", ended.stderr  # what orbax's threads say of it is not for the user
     assert "step 2 could not be written" in out and "step 1 is untouched" in out
     assert checkpoint.steps(tmp_path) == [1]
     assert os.listdir(tmp_path) == ["step_00000001"]

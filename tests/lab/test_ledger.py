@@ -250,7 +250,7 @@ def test_two_moderators_are_a_table_and_one_is_a_list():
     assert [m.name for m in moderators] == ["family"]
     (heatmap,) = heatmaps
     assert (heatmap.rows, heatmap.columns) == (["1", "10⁴"], ["16", "full"])
-    assert heatmap.cells["10⁴", "full"].shown == "100 % [90 %, 100 %]"
+    assert heatmap.cells["10⁴", "full"].shown == "100 % [90, 100]"
 
 
 def test_verdicts_taken_together_by_hand(tmp_path):
@@ -318,7 +318,7 @@ def test_the_table_for_the_readme_by_hand(tmp_path):
     exact = {"gamma": None, "estimate": {"name": "a | b", "value": 2.0, "low": 2.0, "high": 2.0}}
     made.write(tmp_path, made.rich(size="full"), made.result("x", title="X", **exact))
     assert ledger.readme_table(tmp_path).splitlines()[2:] == [
-        "| 9 · Momentum almost always works faster | depends | 71 % [67 %, 75 %] of 320 problems; "
+        "| 9 · Momentum almost always works faster | depends | 71 % [67, 75] of 320 problems; "
         "“almost always” asks for 90 % |",
         "| X | supported | a \\| b: 2 |",
     ]

@@ -41,9 +41,9 @@ def number(value: Any) -> float:
 
 
 def percents(share: dict[str, Any]) -> str:
-    """71 % [63 %, 79 %]: a share with its interval."""
+    """71 % [63, 79]: a share with its interval, narrow enough for a phone."""
     value, low, high = (percent(number(share[end])) for end in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
 
 
 def figure(value: Any) -> str:
