@@ -28,8 +28,10 @@ from jaxdl.gradcheck.bugs import (
     lookups,
     masks,
     matrices,
+    normalisations,
     operands,
     paths,
+    products,
     reductions,
     rows,
     softmax,
@@ -51,6 +53,7 @@ FAMILIES = Families(
         algebra.family,
         activations.family,
         operands.family,
+        products.family,
         masks.family,
         softmax.family,
         subsets.family,
@@ -67,6 +70,7 @@ FAMILIES = Families(
 
 OTHERS = (
     forward.hypotheses,
+    normalisations.hypotheses,
     paths.hypotheses,
     junctions.hypotheses,
     uses.hypotheses,
