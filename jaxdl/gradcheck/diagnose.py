@@ -53,7 +53,6 @@ FAMILIES = Families(
         algebra.family,
         activations.family,
         operands.family,
-        products.family,
         masks.family,
         softmax.family,
         subsets.family,
@@ -70,6 +69,7 @@ FAMILIES = Families(
 
 OTHERS = (
     forward.hypotheses,
+    products.hypotheses,
     normalisations.hypotheses,
     paths.hypotheses,
     junctions.hypotheses,

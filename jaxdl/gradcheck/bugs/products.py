@@ -1,12 +1,13 @@
 """Slips of one factor in a product of several, whatever the order it is written in.
 
 For y = Π xᵢ^pᵢ (see `replay.monomials`) what goes to xᵢ is ct · ∂y/∂xᵢ. Here a factor is left out
-or another array stands in its place, on the way to all the others or to one; another array stands
+or another array stands in its place, on the way to all the others or to some; another array stands
 for the product of all the others; or the gradient of a later array is taken for that of y. Slips
 at one product of two arrays are in `operands`.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 
@@ -16,10 +17,15 @@ from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import Monomial, monomial
 from jaxdl.gradcheck.replay.structure import is_mask, leaf_source, line, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
+from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
 Slope = Callable[[int], np.ndarray]
 """i -> what is taken for ∂y/∂xᵢ."""
+
+
+def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Hypothesis]:
+    """A slip of one factor, wherever there is a product of three arrays or more."""
+    return hypotheses_of(case, Families((family,), ()), fits)
 
 
 def family(case: Case, node: Node) -> dict:
@@ -40,12 +46,13 @@ def family(case: Case, node: Node) -> dict:
 
 def sending(product: Monomial, values: list, wrong: Slope, to: tuple[int, ...], ct_of=None) -> Rule:
     """The true rule, straight to the factors, but for those in `to`."""
+    wrong = cache(wrong)
 
     def rule(sweep, node, ct):
         tape, sent = sweep.tape, []
         for i in product.moving(tape):
             own = ct if ct_of is None or i not in to else ct_of(sweep)
-            slope = wrong(i) if i in to else product.slope(values, i)
+            slope = wrong(i) if i in to else product.true_slope(tape, i)
             f = product.factors[i]
             sent.append((f.var, f.gathered(tape, own * slope)))
         return sent
@@ -92,17 +99,18 @@ def _left_out(case: Case, product: Monomial, values: list) -> dict:
 
 
 def _replaced(case: Case, product: Monomial, values: list) -> dict:
-    """Another array in place of a factor, on the way to some of the others."""
+    """Another array in place of a factor, on the way to several of the others."""
     tape, found = case.tape, {}
     at = f" at {line(product.top)}" if line(product.top) else ""
     for k, f in enumerate(product.factors):
-        if not _varies(tape, f.var):
+        targets = [to for to in _targets(tape, product, k) if len(to) > 1]
+        if not targets or not _varies(tape, f.var):
             continue
         for address, var in variables(tape, product.top, tape.shape(f.var)):
             if var == f.var or var in tape.raw or not np.any(tape.values[var]):
                 continue
             value = f.spread(tape.values[var])
-            for to in _targets(tape, product, k):
+            for to in targets:
                 found["replaced", k, to, address] = Variant(
                     lambda c, k=k, to=to, value=value: sending(
                         product, values, lambda i: product.slope(values, i, {k: value}), to
@@ -113,18 +121,26 @@ def _replaced(case: Case, product: Monomial, values: list) -> dict:
     return found
 
 
+def _is_beside(product: Monomial, i: int) -> bool:
+    """Is the product of all the others the other operand of the last step, seen by `operands`?"""
+    operands = product.top.ins[product.top.prim == "div" :]
+    entering = [f.path[-1].outs[0] if f.path else f.var for f in product.factors]
+    return entering[i] in operands and entering.count(entering[i]) == 1
+
+
 def _stale(case: Case, product: Monomial, values: list) -> dict:
     """Another array in place of the product of all the others."""
     tape, found = case.tape, {}
     shape = tape.shape(product.top.outs[0])
     factors = {f.var for f in product.factors}
+    ends = [i for i in product.moving(tape) if not _is_beside(product, i)]
     at = f" at {line(product.top)}" if line(product.top) else ""
     for address, var, order in arranged(tape, product.top, shape):
         if var in tape.raw or not np.any(tape.values[var]):
             continue
         value = np.transpose(tape.values[var], order)
         words = ("stale_operand", "unknown") if var in factors else ("stale_operand",)
-        for i in product.moving(tape):
+        for i in ends:
             found["stale", i, address] = Variant(
                 lambda c, i=i, value=value: sending(
                     product, values, lambda i: product.times_own(i, values, value), (i,)
@@ -136,15 +152,19 @@ def _stale(case: Case, product: Monomial, values: list) -> dict:
 
 
 def _cotangents(case: Case, product: Monomial, values: list) -> dict:
-    """The gradient of a later array in place of that of the product."""
+    """On the way to a parameter, the gradient of a later array in place of that of the product."""
     tape, found = case.tape, {}
     out = product.top.outs[0]
+    leaves = [i for i, f in enumerate(product.factors) if leaf_source(tape, f.var) is not None]
+    ends = [i for i in leaves if not _is_beside(product, i)]
+    if not ends:
+        return {}
     at = f" at {line(product.top)}" if line(product.top) else ""
     for address, var in variables(tape, product.top, tape.shape(out)):
         if not tape.active[var] or var <= out:
             continue
         words, text = between(tape, out, var)
-        for i in product.moving(tape):
+        for i in ends:
             found["cotangent", i, address] = Variant(
                 lambda c, i=i, var=var: sending(
                     product, values, lambda i: product.slope(values, i), (i,),

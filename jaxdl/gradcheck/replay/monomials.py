@@ -56,6 +56,13 @@ class Monomial(NamedTuple):
         """∂y/∂xᵢ, with other arrays in place of some of the factors beside it."""
         return self.times_own(i, values, self.beside(values, i, others))
 
+    def true_slope(self, tape: Tape, i: int):
+        """∂y/∂xᵢ, remembered."""
+        key = ("slope", self.top.index, i)
+        if key not in tape.memo:
+            tape.memo[key] = self.slope(self.values(tape), i)
+        return tape.memo[key]
+
     def beside(self, values: list, i: int, others: Mapping[int, np.ndarray | float] = {}):
         """The product of all factors but the i-th."""
         out = np.asarray(1.0)
