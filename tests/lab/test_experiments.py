@@ -2,12 +2,14 @@
 
 import dataclasses
 import importlib
+import json
+import pathlib
 
 import numpy as np
 import pytest
 
 import experiments
-from jaxdl.lab import runner
+from jaxdl.lab import record, runner
 
 NAMES = runner.names(experiments)
 
@@ -33,6 +35,18 @@ def test_the_form_of_an_experiment(name):
     for config in (module.Config(), module.FULL, module.SMOKE):
         assert type(config) is module.Config
         assert module.Config.__dataclass_params__.frozen
+
+
+EVIDENCE = pathlib.Path(experiments.__path__[0]) / "evidence"
+FOUND = sorted(p.stem for p in EVIDENCE.glob("*.json") if not p.name.endswith(".chart.json"))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_evidence_is_of_the_specification_that_stands_there(name):
+    result = json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf-8"))
+    module = load(name)
+    now = record.spec_sha256(module, runner.config_of(module, "full"))
+    assert (result["size"], result["spec_sha256"]) == ("full", now)
 
 
 def test_published_numbers_are_those_of_the_oracle_file(oracle):
