@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl import errors
 from jaxdl import tree as trees
 from jaxdl.devices import is_key, place, to_host
 from jaxdl.types import PyTree
@@ -240,8 +241,8 @@ def _checkpointer():
 def _in_silence():
     """Without orbax's log of what went wrong, tracebacks and all: the error says it once.
 
-    Where one of its writers fails, the others go on for a moment and find nobody to report to;
-    what they say of that stays unsaid.
+    Where one of its writers fails, the others go on for a moment and find nobody to report to.
+    What they say of that stays unsaid, whenever they say it: after a failure the hooks stay.
     """
     log, tasks, hook = logging.getLogger("absl"), logging.getLogger("asyncio"), sys.unraisablehook
 
@@ -408,12 +409,10 @@ def _check_space(folder, sizes):
 
 def _reason(error):
     text = " ".join(str(error).split())
-    full = (
-        "No space left" in text or "ENOSPC" in text or getattr(error, "errno", None) == errno.ENOSPC
-    )
-    limit = "File too large" in text or getattr(error, "errno", None) == errno.EFBIG
-    if full or limit:
-        return "the disk is full" if full else "a file has reached the largest size allowed"
+    for number, reason in errors.UNWRITABLE.items():  # orbax puts errors of the system in words
+        known = os.strerror(number) in text or errno.errorcode[number] in text
+        if known or getattr(error, "errno", None) == number:
+            return reason
     return text[:300]
 
 

@@ -1,6 +1,5 @@
 """`jaxdl train | recipe | predict | gradcheck`: dispatches on the first word."""
 
-import errno
 import importlib
 import os
 import sys
@@ -107,15 +106,11 @@ def _complain(error):
 
 def _unwritable(error):
     """A sentence for what keeps files from being written; "" for any other error."""
-    reasons = {
-        errno.ENOSPC: "the disk is full",
-        errno.EDQUOT: "the quota of the disk is used up",
-        errno.EFBIG: "a file has reached the largest size that is allowed",
-        errno.EROFS: "the disk can only be read",
-    }
-    if not isinstance(error, OSError) or error.errno not in reasons:
+    from jaxdl import errors
+
+    if not isinstance(error, OSError) or error.errno not in errors.UNWRITABLE:
         return ""
-    reason = reasons[error.errno]
+    reason = errors.UNWRITABLE[error.errno]
     where = f" to {error.filename}" if error.filename else ""
     return (
         f"Nothing can be written{where}, {reason}. Checkpoints that are there stay: free some "

@@ -1,6 +1,7 @@
 """Messages that say what was expected, what arrived and what to do."""
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 T = TypeVar("T")
+
+
+UNWRITABLE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "a file has reached the largest size that is allowed",
+    errno.EROFS: "the disk can only be read",
+}
+"""What keeps files from being written, by its number."""
 
 
 def unknown_name(

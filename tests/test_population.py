@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxdl import losses, models, optim, population, train
+from jaxdl.population import program
 from tests.train.problems import classes
 
 MODEL = models.mlp((3, 5, 4), "tanh")
@@ -100,11 +101,11 @@ def test_a_memory_limit_makes_smaller_calls_with_the_same_rows():
 
     configs, device = population.grid(a=np.arange(30.0)), jax.devices()[:1]
     mesh = jax.sharding.Mesh(np.asarray(device), ("runs",))
-    roomy = population._compile(wide, configs, (), mesh, None, 1e9)
-    limit = population._bytes(roomy.call, mesh) / 4
-    tight = population._compile(wide, configs, (), mesh, None, limit)
+    roomy = program.compiled(wide, configs, (), mesh, None, 1e9)
+    limit = program.needed_bytes(roomy.call, mesh) / 4
+    tight = program.compiled(wide, configs, (), mesh, None, limit)
     assert roomy.rows == 30 > tight.rows >= 2
-    assert population._bytes(tight.call, mesh) <= limit
+    assert program.needed_bytes(tight.call, mesh) <= limit
     result = population.run(wide, configs, devices=device, memory=limit)
     np.testing.assert_array_equal(result.outputs[:, -1], np.arange(30.0))
 
@@ -124,9 +125,9 @@ def test_where_free_memory_is_not_known_it_is_half_of_all(missing, expected, mon
         return pages[name]
 
     monkeypatch.setattr(os, "sysconf", sysconf)
-    assert population._free_host_bytes() == expected
+    assert program.free_host_bytes() == expected
     monkeypatch.delattr(os, "sysconf")
-    assert population._free_host_bytes() == 2e9
+    assert program.free_host_bytes() == 2e9
 
 
 def test_the_table_is_labelled_and_keeps_diverged_runs(together):
@@ -174,15 +175,16 @@ def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
     program = """
         import json
         from jaxdl import devices, population
+        from jaxdl.population import running
         devices.use_cpu_devices(8)
         import jax
         from tests.test_population import CONFIGS, DATA, fit
         used = []
-        original = population.to_host
+        original = running.to_host
         def spy(array):
             used.append(sorted(s.device.id for s in array.addressable_shards))
             return original(array)
-        population.to_host = spy
+        running.to_host = spy
         result = population.run(fit, CONFIGS, *DATA)
         def spectrum(config):
             return jax.numpy.linalg.eigvalsh(config["a"] * jax.numpy.eye(3))[0]

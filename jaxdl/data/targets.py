@@ -84,8 +84,9 @@ def _amounts(y: np.ndarray, text: bool, name: str, where: str) -> np.ndarray:
 
 
 def _is_number(value: Any) -> bool:
-    whole = isinstance(value, numbers.Real | decimal.Decimal)
-    return whole and not isinstance(value, bool | np.bool_)
+    return isinstance(value, numbers.Real | decimal.Decimal) and not isinstance(
+        value, bool | np.bool_
+    )
 
 
 def _first_word(y: np.ndarray, name: str) -> str:

@@ -12,6 +12,9 @@ SIZES = {"square": (13, 6, 6, 3), "rectangular": (13, 6, 5, 3)}
 L2 = 0.3
 """λ of the penalty."""
 
+RATE = 0.3
+"""Learning rate of the step that is taken too early."""
+
 BUGS = {
     "sum over the batch": "no 1/m",
     "1/m twice": "divided by m once more",
@@ -91,7 +94,7 @@ def backprop(bug):
         keep[:1] = either(1.0, not_first=0.0)
         keep[-1:] = either(1.0 * keep[-1:], not_last=0.0)
         dz3 = dz3 * keep / either(m, no_mean=1, mean_twice=m * m, sample=m - 1)
-        da2 = dz3 @ either(p["W3"], updated=p["W3"] - 0.3 * a2.T @ dz3).T
+        da2 = dz3 @ either(p["W3"], updated=p["W3"] - RATE * a2.T @ dz3).T
         mask, leaky = z2 > 0, np.where(z2 > 0, 1, 0.01)
         dz2 = da2 * either(mask, no_relu=1.0, relu_of_dz=da2 > 0, relu_of_x=z1 > 0, leaky=leaky)
         da1 = dz2 @ either(p["W2"].T, untransposed=p["W2"])

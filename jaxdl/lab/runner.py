@@ -155,10 +155,10 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
     return code or (2 if faults else 0)
 
 
-def _load(package: ModuleType, names: Sequence[str]) -> tuple[list[ModuleType], list[str]]:
+def _load(package: ModuleType, wanted: Sequence[str]) -> tuple[list[ModuleType], list[str]]:
     """The experiments that can be run, and a sentence on each that cannot."""
     found, faults = [], []
-    for name in names:
+    for name in wanted:
         try:
             module = importlib.import_module(f"{package.__name__}.{name}")
             claim = module.CLAIM

@@ -1,6 +1,5 @@
 """Time: what a round may cost, and programs that are compiled while others run."""
 
-import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,8 +60,13 @@ class Programs:
         """Whether the program can run at once."""
         return family in self.futures and self.futures[family].done()
 
-    def get(self, family: Family, seconds: float = math.inf) -> Program | None:
-        """The program, waited for if need be; None if it is not there after `seconds`."""
+    def get(self, family: Family) -> Program:
+        """The program, waited for if need be."""
+        self.start(family)
+        return self.futures[family].result()
+
+    def get_within(self, family: Family, seconds: float) -> Program | None:
+        """The program, or None if it is not there after so many seconds."""
         self.start(family)
         try:
             return self.futures[family].result(min(max(seconds, 0.0), threading.TIMEOUT_MAX))

@@ -144,7 +144,7 @@ def _rounds(problem, clock, counts, seed, optimal_error, watch):
         configs = plan.configurations(move, count, trials, seed, number)
         if not made and (counts is None or len(counts) > 1):
             programs.start(training.family(problem, plan.FIRST_HIDDEN))
-        program = programs.get(move.family, clock.left() if made else np.inf)
+        program = programs.get_within(move.family, clock.left() if made else np.inf)
         compiling = time.monotonic() - start
         new = program and training.run(problem, program, configs, number, clock.over)
         if not new:
@@ -214,9 +214,7 @@ def _more_data(problem, best, programs, clock, seed, optimal_error) -> str:
         return ""
     if clock.affordable(fits * _work(problem, best.family), False) < 1:
         return curve.NO_TIME
-    program = programs.get(best.family)
-    assert program is not None
-    return curve.advice(problem, program, best, found, seed, clock.over)
+    return curve.advice(problem, programs.get(best.family), best, found, seed, clock.over)
 
 
 def _test(problem: Problem, model: Model, seed: int):

@@ -11,14 +11,7 @@ from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear, regions
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
-from jaxdl.gradcheck.replay.structure import (
-    bits,
-    factor_of,
-    leaf_source,
-    line,
-    made,
-    mask_of,
-)
+from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -247,7 +240,7 @@ def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:
             reach, ("transpose",), f"the incoming gradient is transposed{at}", 0.5,
         )  # fmt: skip
     for address, var, order in arranged(tape, node, tape.shape(out)):
-        if not tape.active[var] or var <= out or var == out:
+        if not tape.active[var] or var <= out:
             continue
         words, text = between(tape, out, var)
         found["cotangent", p, address] = Variant(
@@ -281,15 +274,11 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             return words, "the gradient behind the activation is used, without f′"
         masks = [n for n in path if mask_of(tape, n) is not None]
         if masks:
-            return (
-                *mask_words(tape, masks[0]),
-                "stale_operand",
-            ), "the gradient behind a mask is used"
+            words = (*mask_words(tape, masks[0]), "stale_operand")
+            return words, "the gradient behind a mask is used"
         if path:
-            return (
-                "path_dropped",
-                "stale_operand",
-            ), "the gradient behind a constant factor is used"
+            words = ("path_dropped", "stale_operand")
+            return words, "the gradient behind a constant factor is used"
     if skips_activation(tape, out, var):
         words = ("activation_derivative_missing", "stale_operand")
         return words, "the gradient behind the activation is used, without its derivative"

@@ -1,31 +1,26 @@
-"""Many runs as one program, spread over devices: hyperparameters and seeds are arrays."""
+"""Every configuration through one program, call by call, and the table of what came out."""
 
 import contextlib
-import itertools
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl import train, tree
 from jaxdl.devices import everywhere, is_key, place, row_of, to_host
+from jaxdl.population.configs import checked
+from jaxdl.population.program import compiled, free_bytes
 from jaxdl.types import PyTree
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CALL_SECONDS = 0.5
-MOST_ROWS = 256
-"""At most this many runs lie on one device at a time, however small they are."""
 
 
 class Population(NamedTuple):
@@ -44,27 +39,6 @@ class Population(NamedTuple):
         import pandas as pd
 
         return pd.DataFrame({**_scalars(self.configs), **_columns(self.outputs)})
-
-
-def grid(**axes: Any) -> dict[str, np.ndarray]:
-    """Every combination of the values given, the last axis varying fastest.
-
-        grid(lr=[0.1, 0.01], seed=range(3)) → {"lr": (6,), "seed": (6,)}
-
-    Args:
-        axes: numbers: a scalar, a sequence or a one-dimensional array under each name.
-
-    Returns:
-        A dict of arrays of one length, in the order of the arguments: what `run` takes.
-
-    Raises:
-        ValueError: for an axis without values or with more than one dimension.
-        TypeError: for an axis that does not hold numbers.
-    """
-    columns = {name: _axis(name, values) for name, values in axes.items()}
-    rows = list(itertools.product(*(range(len(c)) for c in columns.values())))
-    places = np.array(rows, dtype=int).reshape(len(rows), len(columns)).T
-    return {name: c[i] for (name, c), i in zip(columns.items(), places, strict=True)}
 
 
 def run(
@@ -133,19 +107,19 @@ def prepare(
     is asked between calls, which last about half a second or one run a device: once it says so,
     what comes back are the first `done` runs, whole as they are.
     """
-    first = configs = _check_configs(configs)
+    first = configs = checked(configs)
     if lanes is not None and (not isinstance(lanes, int) or lanes < 1):
         raise ValueError(f"lanes must be a whole number of at least 1, got {lanes}.")
     mesh = row_of("runs", devices)
     shared = everywhere(mesh, shared)
     _check_outputs(fn, configs, shared)
     slim = fn if keep_params else _without_params(fn)
-    program = _compile(slim, configs, shared, mesh, lanes, memory or _free_bytes(mesh) / 2)
+    program = compiled(slim, configs, shared, mesh, lanes, memory or free_bytes(mesh) / 2)
 
     def go(
         configs: Mapping[str, Any] = first, enough: Callable[[int], bool] | None = None
     ) -> Population:
-        configs = _check_configs(configs)
+        configs = checked(configs)
         kinds = [
             {name: str(jax.dtypes.canonicalize_dtype(c.dtype)) for name, c in columns.items()}
             for columns in (first, configs)
@@ -163,35 +137,6 @@ def prepare(
 def _never(done: int) -> bool:
     del done
     return False
-
-
-class _Program(NamedTuple):
-    call: Callable[..., PyTree]
-    rows: int  # on each device
-    lanes: int
-
-
-def _compile(fn, configs, shared, mesh, lanes, memory):
-    """The program for as many rows a device as `memory` holds, by XLA's own account."""
-    total = -(-len(next(iter(configs.values()))) // mesh.size)
-    rows = min(total, MOST_ROWS)
-    cpu = mesh.devices.flat[0].platform == "cpu"
-    while True:
-        side = min(lanes or (1 if cpu else rows), rows)
-        rows = -(-rows // side) * side
-        lowered = _lower(fn, configs, shared, mesh, rows, side)
-        if cpu and mesh.size > 1:
-            _refuse_batched_lapack(lowered.as_text())
-        call = lowered.compile()
-        if (needed := _bytes(call, mesh)) <= memory:
-            return _Program(call, rows, side)
-        if rows == side == 1:
-            raise ValueError(
-                f"One run on each of {mesh.size} devices needs {_size(needed)}, but only "
-                f"{_size(memory)} may be used: make the run smaller, or use fewer devices."
-            )
-        fitting = max(1, int(rows * min(memory / needed, 0.5)))  # nearly proportional
-        rows, lanes = fitting, min(side, fitting)
 
 
 def _check_outputs(fn, configs, shared):
@@ -212,67 +157,6 @@ def _check_outputs(fn, configs, shared):
             f"configs has {', '.join(map(repr, twice))}, but so is a column of results called: "
             "rename it in configs."
         )
-
-
-def _refuse_batched_lapack(program: str) -> None:
-    """LAPACK on batches shares threads between CPU devices, and can wait for itself for ever."""
-    found = re.search(r"custom_call @lapack_(\w+?)_ffi\(.*tensor<\d+x\d+x\d+x", program)
-    if found:
-        raise ValueError(
-            f"fn does batched linear algebra (LAPACK's {found[1]}), which can hang on several CPU "
-            "devices at once: pass lanes=1 if it is batched by lanes only, else "
-            "devices=jax.devices()[:1]."
-        )
-
-
-def _lower(fn, configs, shared, mesh, rows, lanes):
-    def on_one_device(configs, count, *shared):
-        return _some(lambda config: fn(config, *shared), configs, count, rows, lanes)
-
-    over_runs, same = P("runs"), P()
-    spread = jax.shard_map(
-        on_one_device,
-        mesh=mesh,
-        in_specs=(over_runs, same, *[same] * len(shared)),
-        out_specs=over_runs,
-        check_vma=False,
-    )
-    shape = {
-        name: jax.ShapeDtypeStruct(
-            (mesh.size * rows, *c.shape[1:]),
-            jax.dtypes.canonicalize_dtype(c.dtype),
-            sharding=NamedSharding(mesh, over_runs),
-        )
-        for name, c in configs.items()
-    }
-    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, same))
-    return jax.jit(spread).lower(shape, count, *shared)
-
-
-def _some(fn, configs, count, rows, lanes):
-    """`fn` of the first `count` of `rows` configurations; what follows them stays zero."""
-    side_by_side = jax.vmap(fn) if lanes > 1 else _one(fn)
-    part = {name: lax.slice_in_dim(c, 0, lanes) for name, c in configs.items()}
-    shapes = jax.eval_shape(side_by_side, part)
-    out = jax.tree.map(lambda s: jnp.zeros((rows, *s.shape[1:]), s.dtype), shapes)
-
-    def body(carry):
-        start, out = carry
-        part = {n: lax.dynamic_slice_in_dim(c, start, lanes) for n, c in configs.items()}
-        new = side_by_side(part)
-        put = jax.tree.map(lambda o, n: lax.dynamic_update_slice_in_dim(o, n, start, 0), out, new)
-        return start + lanes, put
-
-    return lax.while_loop(lambda carry: carry[0] < count, body, (jnp.int32(0), out))[1]
-
-
-def _one(fn):
-    def single(configs):
-        return jax.tree.map(
-            lambda a: jnp.asarray(a)[None], fn({n: c[0] for n, c in configs.items()})
-        )
-
-    return single
 
 
 def _run_all(program, configs, shared, mesh, progress, enough):
@@ -341,92 +225,6 @@ def _columns(outputs):
 def _scalars(outputs):
     leaves = zip(tree.paths(outputs), jax.tree.leaves(outputs), strict=True)
     return {path or "value": a for path, a in leaves if np.ndim(a) == 1}
-
-
-def _axis(name, values):
-    array = np.atleast_1d(np.asarray(list(values) if isinstance(values, range) else values))
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(
-            f"axis {name!r} must be a sequence of numbers, got an array of shape {array.shape}."
-        )
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"axis {name!r} must hold numbers, got {array.dtype}: what changes the program, such "
-            "as an optimizer's name, needs one population each."
-        )
-    return array
-
-
-def _check_configs(configs):
-    if not isinstance(configs, Mapping) or not configs:
-        raise ValueError("configs must be a dict of arrays, as population.grid(lr=...) makes it.")
-    arrays = {name: _column(name, values) for name, values in configs.items()}
-    lengths = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
-    if len(set(lengths.values())) > 1 or not all(lengths.values()):
-        raise ValueError(f"configs must hold one entry per run under every name, got {lengths}.")
-    return arrays
-
-
-def _column(name, values):
-    """The values as an array of numbers that JAX can hold without changing them into others."""
-    if is_key(values) or (array := np.asarray(values)).dtype.kind not in "fiubcV":
-        raise TypeError(
-            f"configs[{name!r}] must hold numbers, got {getattr(values, 'dtype', type(values))}: "
-            "keys are made from seeds inside fn, and what changes the program, such as an "
-            "optimizer's name, needs one population each."
-        )
-    low, high = (array.min(), array.max()) if array.size else (0, 0)
-    if array.dtype == np.int64 and low >= 0 and 2**31 <= high < 2**32:
-        array = array.astype(np.uint32)  # a seed of 32 bits
-    with np.errstate(over="ignore"):
-        held = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
-    if array.dtype.kind == "f":
-        lost = np.isnan(array) | (np.isinf(held) & ~np.isinf(array))
-        lost |= (array != 0) & (np.abs(held) < jnp.finfo(held.dtype).tiny)
-    else:
-        lost = held != array
-    if lost.any():
-        raise ValueError(
-            f"configs[{name!r}] holds {array[lost].flat[0]}, which {held.dtype} cannot: rescale "
-            "it, or run under jax.enable_x64(True)."
-        )
-    return array
-
-
-def _bytes(call, mesh):
-    """What one call needs on all devices, arguments and results included."""
-    analysis = call.memory_analysis()
-    if analysis is None:
-        return 0
-    return mesh.size * (
-        analysis.temp_size_in_bytes
-        + analysis.output_size_in_bytes
-        + analysis.argument_size_in_bytes
-    )
-
-
-def _free_bytes(mesh):
-    local = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
-    stats = local[0].memory_stats() if local[0].platform != "cpu" else None
-    if stats:
-        return mesh.size * (stats["bytes_limit"] - stats["bytes_in_use"])
-    return _free_host_bytes()
-
-
-def _free_host_bytes():
-    """Free memory; where the system does not say, half of all memory, or 2 GB."""
-    for name, share in (("SC_AVPHYS_PAGES", 1.0), ("SC_PHYS_PAGES", 0.5)):
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            return share * os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
-    return 2e9
-
-
-def _size(nbytes):
-    """Bytes for a person, in three digits."""
-    unit, name = next(
-        ((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if nbytes >= u), (1, "bytes")
-    )
-    return f"{nbytes / unit:.3g} {name}"
 
 
 @contextlib.contextmanager
