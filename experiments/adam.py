@@ -127,7 +127,7 @@ class Config(lab.Sizes):
     online_steps: int = 1_000_000
 
 
-FULL = Config(problems=96, seeds=3, tuning_seeds=2, online_steps=5_000_000)
+FULL = Config(problems=96, online_steps=5_000_000)
 SMOKE = Config(problems=2, families=1, online_steps=2000)
 
 

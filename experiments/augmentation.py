@@ -2,9 +2,10 @@
 
 Section:  "Other regularization methods".
 Setting:  a ReLU network on 150 real digits of 8 × 8 pixels, 150 others for the error, drawn anew;
-          Adam, 30 epochs, no other regulariser. With and without augmentation, from the same
+          Adam, 80 epochs, no other regulariser. With and without augmentation, from the same
           weights and batches: horizontal flips, shifts, rotations, elastic distortion or noise,
           each weak, middle or strong. Measured: the error on the other examples at the end.
+          (A pilot on other problems had 30 epochs.)
 Predicts: depends on the transform. Small shifts and rotations help in three of four problems or
           more; horizontal flips hurt, because a mirrored digit is often no digit.
 Refuted:  if the interval of the share of problems in which augmentation lowers the error lies
@@ -57,7 +58,7 @@ TRANSFORMS = {
 """Each with its argument and three doses: a share, pixels, degrees, pixels × 10, levels of 16."""
 
 NETWORK = problems.networks(
-    "digits", (32,), epochs=30, examples=300, most_batch=32, batch=problems.choice(32.0)
+    "digits", (32,), epochs=80, examples=300, most_batch=32, batch=problems.choice(32.0)
 )
 
 
@@ -131,9 +132,10 @@ class Config(lab.Sizes):
     """Many problems, since they are split by transform and strength."""
 
     problems: int = 240
+    seed: int = 1
 
 
-FULL = Config(problems=1500, seeds=3)
+FULL = Config(problems=1500)
 SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, judge, chart = lab.experiment(CLAIM, STUDY)

@@ -83,7 +83,7 @@ class Config(lab.Sizes):
     repeats: int = 7
 
 
-FULL = Config(problems=64, seeds=2, tuning_seeds=1, repeats=25)
+FULL = Config(problems=64, repeats=25)
 SMOKE = Config(problems=2, families=1, repeats=1)
 
 

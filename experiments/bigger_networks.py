@@ -90,7 +90,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(problems=240, trained=64, sets=10, starts=4, sweep=40)
+FULL = Config(problems=240, trained=64, sweep=40)
 SMOKE = Config(2, 2, 2, 2, 2, 2, steps=5, widths=(25, 50, 100, 200), sweep=2)
 
 

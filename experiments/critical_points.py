@@ -78,7 +78,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(matrices=1_000_000, problems=60, steps=300)
+FULL = Config(matrices=1_000_000, problems=60)
 SMOKE = Config(matrices=1000, problems=1, times=(10,), steps=10)
 
 

@@ -62,11 +62,11 @@ class Config:
     waves: tuple[int, ...] = (1, 2, 3, 4)
     seeds: int = 10
     rates: tuple[float, ...] = (0.003, 0.01, 0.03)
-    steps: int = 1000
+    steps: int = 2000
     seed: int = 0
 
 
-FULL = Config(layers=16, bits=14, seeds=40, steps=4000)
+FULL = Config(layers=16, bits=14, seeds=40)
 SMOKE = Config(layers=3, bits=3, waves=(1, 3), seeds=2, rates=(0.01,), steps=5)
 
 

@@ -68,7 +68,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(problems=600, series=1000)
+FULL = Config(problems=600)
 SMOKE = Config(problems=6, series=20)
 
 

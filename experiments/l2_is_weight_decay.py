@@ -75,7 +75,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(problems=75, steps=400)
+FULL = Config(problems=75)
 SMOKE = Config(problems=1, steps=4, shown=4, penalties=(0.1,))
 
 

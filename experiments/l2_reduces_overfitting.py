@@ -67,7 +67,7 @@ class Config(lab.Sizes):
     seed: int = 25
 
 
-FULL = Config(problems=128, seeds=4, tuning_seeds=2)
+FULL = Config(problems=128)
 SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, judge, chart = lab.experiment(CLAIM, STUDY)

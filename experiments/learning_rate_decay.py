@@ -113,7 +113,7 @@ class Config(lab.Sizes):
     seed: int = 1
 
 
-FULL = Config(problems=128, seeds=4, tuning_seeds=2)
+FULL = Config(problems=128)
 SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, judge, chart = lab.experiment(CLAIM, STUDY)

@@ -73,7 +73,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(networks=1000, problems=400, steps=8000)
+FULL = Config(networks=1000, problems=400)
 SMOKE = Config(depths=(4,), networks=2, problems=2, steps=40)
 DEPTHS = (1, 2, 3, 4)
 

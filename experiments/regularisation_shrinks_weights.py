@@ -78,7 +78,7 @@ class Config:
     seed: int = 5000
 
 
-FULL = Config(problems=40, draws=3)
+FULL = Config(problems=40)
 SMOKE = Config(problems=1, draws=1, steps=20)
 
 

@@ -114,7 +114,7 @@ STUDY = lab.Study(
 )
 
 Config = lab.Sizes
-FULL = Config(problems=96, seeds=4, tuning_seeds=2)
+FULL = Config(problems=128)
 SMOKE = Config(problems=2, seeds=1, families=1)
 
 run, plain_judge, chart = lab.experiment(CLAIM, STUDY)

@@ -92,8 +92,18 @@ def kept(module: ModuleType, config: Any, size: str, folder: pathlib.Path) -> di
     return result if all(result.get(key) == value for key, value in now.items()) else None
 
 
+AGAIN = "draw-{}"
+"""The folder of another draw's findings, in that of the first's."""
+
+
 def build(
-    module: ModuleType, config: Any, size: str, measured: Any, judgement: Judgement, seconds: float
+    module: ModuleType,
+    config: Any,
+    size: str,
+    measured: Any,
+    judgement: Judgement,
+    seconds: float,
+    draw: int = 0,
 ) -> dict[str, Any]:
     """The content of `<claim>.json`; a smoke run has no verdict."""
     claim: Claim = module.CLAIM
@@ -120,6 +130,7 @@ def build(
         "figures": to_plain(judgement.figures),
         "data": to_plain(measured),
         "size": size,
+        "draw": draw,
         "config": to_plain(config),
         "spec_sha256": spec_sha256(module, config),
         "code_sha256": code_sha256(),
@@ -154,8 +165,11 @@ def write(result: dict[str, Any], chart: dict[str, Any], folder: pathlib.Path) -
 def write_whole(path: pathlib.Path, text: str) -> pathlib.Path:
     """Write a text file, or, if that is interrupted, leave what was there."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two runs may share a folder
-    partial.write_text(text + "\n", encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text + "\n", encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -36,6 +36,11 @@ def config_of(module: ModuleType, size: Size, draw: int = 0) -> Any:
     return dataclasses.replace(config, seed=config.seed + APART * draw)
 
 
+def folder_of(out: pathlib.Path, draw: int) -> pathlib.Path:
+    """Where the findings of a draw lie: other draws never replace those of the first."""
+    return out / record.AGAIN.format(draw) if draw else out
+
+
 def run_one(module: ModuleType, size: Size, folder: pathlib.Path, draw: int = 0) -> dict[str, Any]:
     """Run, judge, write `<claim>.json` and `<claim>.chart.json`; returns the result.
 
@@ -50,7 +55,7 @@ def run_one(module: ModuleType, size: Size, folder: pathlib.Path, draw: int = 0)
     measured = module.run(config)
     judgement = module.judge(config, measured)
     seconds = time.perf_counter() - start
-    result = record.build(module, config, size, measured, judgement, seconds)
+    result = record.build(module, config, size, measured, judgement, seconds, draw)
     chart = vega.spec(module.chart(config, measured))
     record.write(result, chart, folder)
     return result
@@ -127,7 +132,7 @@ def main_of_package(package: ModuleType, arguments: Sequence[str] | None = None)
         again: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Measure again what is already in the folder."""
         draw: int = 0
-        """Which draw of the problems: 1, 2, ... are others than those of record."""
+        """Which draw of the problems: 1, 2, ... are others than those of record, kept apart."""
         out: pathlib.Path = pathlib.Path("results")
         """Where results are written."""
 
@@ -201,8 +206,9 @@ def _run_and_tell(
     evidence: pathlib.Path,
     draw: int = 0,
 ) -> int:
+    lies = folder_of(folder, draw)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        lies.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(
             f"Results cannot be written to {folder}: {error.strerror}. Choose another --out.",
@@ -210,8 +216,13 @@ def _run_and_tell(
         )
         return 2
     devices.keep_compiled_programs()
-    outcomes = run_many(modules, size, folder, again, draw)
-    if size != "smoke" and any(isinstance(o, dict) for o in outcomes):
-        screen.show_ledger(ledger.write(folder, evidence if evidence.is_dir() else None))
+    outcomes = run_many(modules, size, lies, again, draw)
     finished = len(outcomes) == len(modules)
+    if size != "smoke" and any(isinstance(o, dict) for o in outcomes):
+        try:
+            screen.show_ledger(ledger.write(folder, evidence if evidence.is_dir() else None))
+        except KeyboardInterrupt:
+            finished = False
+            again = f"python -m jaxdl.lab.ledger --results {folder}"
+            print(f"Interrupted before the ledger was written; {again} writes it.")
     return 0 if finished and not any(isinstance(o, Failure) for o in outcomes) else 1

@@ -18,8 +18,9 @@ def steps_to_target(share: float = 0.02, curve: str = "cost") -> Score:
 
         target = best + share · (first − best)
 
-    `best` is the least cost that any arm reached on the problem in any run, `first` that before
-    training. Between checkpoints the logarithm is interpolated against the logarithm of the
+    `best` is the least cost that any arm reached on the problem with the same seed, `first` that
+    before training. So what a run is asked for does not depend on how many seeds or problems are
+    run beside it. Between checkpoints the logarithm is interpolated against the logarithm of the
     distance to `best`, so a difference of 1 between two arms means twice as many steps.
 
     Args:
@@ -29,7 +30,7 @@ def steps_to_target(share: float = 0.02, curve: str = "cost") -> Score:
 
     def score(curves: Curves, checkpoints: np.ndarray) -> dict[str, np.ndarray]:
         values = {arm: _finite(c[curve]) for arm, c in curves.items()}
-        best = np.min([v.min(axis=(0, 2, 3)) for v in values.values()], axis=0)[None, :, None, None]
+        best = np.min([v.min(axis=(0, 3)) for v in values.values()], axis=0)[None, ..., None]
         return {arm: _arrival(v - best, share, checkpoints) for arm, v in values.items()}
 
     return score

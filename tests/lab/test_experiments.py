@@ -37,6 +37,19 @@ def test_the_form_of_an_experiment(name):
         assert module.Config.__dataclass_params__.frozen
 
 
+DRAWN = {"problems", "trained", "networks", "matrices"}
+BESIDE = {"sweep", "repeats", "rounds", "grid", "online_steps"}
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if hasattr(load(n).FULL, "problems")])
+def test_a_full_run_draws_more_problems_and_asks_the_same_of_each(name):
+    """Else the share of problems would be another quantity, not the same one more precisely."""
+    module = load(name)
+    usual, full = dataclasses.asdict(module.Config()), dataclasses.asdict(module.FULL)
+    assert {field for field in full if full[field] != usual[field]} <= DRAWN | BESIDE
+    assert full["problems"] > usual["problems"]
+
+
 EVIDENCE = pathlib.Path(experiments.__path__[0]) / "evidence"
 FOUND = sorted(p.stem for p in EVIDENCE.glob("*.json") if not p.name.endswith(".chart.json"))
 

@@ -7,6 +7,7 @@ import pytest
 from jaxdl.lab import VERDICTS, ledger
 from jaxdl.lab.ledger import __main__ as command
 from jaxdl.lab.ledger import (
+    card,
     charts,
     document,
     entries,
@@ -129,6 +130,43 @@ def test_the_larger_size_is_shown_and_the_other_beside_it(tmp_path, own, committ
     entry = read_one(tmp_path, *runs)
     assert entry.source == shown and entry.result["size"] == (committed or own)
     assert (entry.other and entry.other["size"]) == beside
+
+
+def test_the_same_on_other_problems_stands_beside_it(tmp_path):
+    def on(draw, folder, **changes):
+        made.write(tmp_path / folder / f"draw-{draw}", made.result("a", draw=draw, **changes))
+
+    made.write(tmp_path / "own", made.result("b"))
+    made.write(tmp_path / "evidence", made.result("a", size="full"))
+    on(2, "evidence", size="full")
+    on(1, "evidence", size="full", verdict="depends")
+    on(1, "own")  # a smaller size, which says nothing about the full one
+    entry, _ = entries.read(tmp_path / "own", tmp_path / "evidence")[0]
+    assert [(r["draw"], r["verdict"]) for r in entry.again] == [(1, "depends"), (2, "supported")]
+    lines = card.card(entry).again
+    assert lines[0] == (
+        "Again, on other problems (draw 1): depends; 95 % [92, 97] of 320 problems."
+    )
+    on(1, "own", size="full", verdict="contradicted")  # one's own run goes first
+    entry, _ = entries.read(tmp_path / "own", tmp_path / "evidence")[0]
+    assert entry.again[0]["verdict"] == "contradicted"
+    assert "| depends, 95 % [92, 97]; supported, 95 % [92, 97] |" in ledger.readme_table(
+        tmp_path / "evidence"
+    )
+
+
+def test_full_size_findings_are_kept_and_others_are_not(tmp_path):
+    own, evidence = tmp_path / "own", tmp_path / "evidence"
+    drawn = {"size": "full", "data": {"x": [1]}, "effects": [made.effect("tuned", 0)]}
+    made.write(own, made.result("a", **drawn), made.result("b"), a=made.chart())
+    made.write(own / "draw-1", made.result("a", draw=1, **drawn))
+    assert ledger.keep(own, evidence) == [evidence / "a.json", evidence / "draw-1" / "a.json"]
+    first, second = (json.loads(p.read_text()) for p in ledger.keep(own, evidence))
+    assert first["data"] == {"x": [1]} and first["effects"]
+    assert second["data"] is None and second["effects"] == []
+    assert (evidence / "a.chart.json").exists() and not (evidence / "b.json").exists()
+    entry = next(e for e in entries.read(evidence, None)[0] if e.name == "a")
+    assert len(entry.again) == 1
 
 
 def test_a_broken_file_is_named_and_the_rest_is_shown(tmp_path):
@@ -319,8 +357,8 @@ def test_the_table_for_the_readme_by_hand(tmp_path):
     made.write(tmp_path, made.rich(size="full"), made.result("x", title="X", **exact))
     assert ledger.readme_table(tmp_path).splitlines()[2:] == [
         "| 9 · Momentum almost always works faster | depends | 71 % [67, 75] of 320 problems; "
-        "“almost always” asks for 90 % |",
-        "| X | supported | a \\| b: 2 |",
+        "“almost always” asks for 90 % |  |",
+        "| X | supported | a \\| b: 2 |  |",
     ]
     assert ledger.readme_table(tmp_path / "no evidence") == ""
 

@@ -97,6 +97,23 @@ def test_interrupting_keeps_what_had_finished(tmp_path):
     assert len(outcomes) == 1 and (tmp_path / "coin.json").exists()
 
 
+def test_interrupting_the_ledger_says_what_writes_it(tmp_path, capsys, monkeypatch):
+    def interrupted(results, evidence):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.ledger, "write", interrupted)
+    code = runner._run_and_tell([experiment()], "default", tmp_path, False, tmp_path / "none")
+    assert code == 1 and (tmp_path / "coin.json").exists()
+    assert f"python -m jaxdl.lab.ledger --results {tmp_path} writes it" in capsys.readouterr().out
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = record.write_whole(tmp_path / "a.json", "old")
+    with pytest.raises(UnicodeEncodeError):
+        record.write_whole(path, "half \ud800")
+    assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_verdict_outside_the_vocabulary_is_refused():
     with pytest.raises(ValueError, match="'proved'"):
         lab.Judgement("proved", "", lab.Estimate.exact("", 0.0))
@@ -130,11 +147,15 @@ def test_another_draw_has_other_problems_and_is_another_finding(tmp_path):
     seeds = [runner.config_of(module, "default", draw).seed for draw in (0, 1, 2)]
     assert seeds == [5, 5 + runner.APART, 5 + 2 * runner.APART]
     assert runner.config_of(experiment(), "default", 3) == Config()  # nothing random in it
+    for draw in (0, 1):
+        assert (
+            runner._run_and_tell([module], "default", tmp_path, False, tmp_path / "no", draw) == 0
+        )
     first, second = (
-        runner.run_many([module], "default", tmp_path, draw=draw)[0]["spec_sha256"]
-        for draw in (0, 1)
+        json.loads((folder / "coin.json").read_text()) for folder in (tmp_path, tmp_path / "draw-1")
     )
-    assert first != second
+    assert (first["draw"], second["draw"]) == (0, 1)
+    assert first["spec_sha256"] != second["spec_sha256"]
 
 
 @pytest.mark.parametrize("damaged", ["coin.json", "coin.chart.json"])

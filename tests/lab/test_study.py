@@ -163,6 +163,14 @@ def test_steps_to_target_by_hand():
     assert found["a"].item() == pytest.approx(np.log2(10) / 2)
 
 
+def test_the_target_of_a_run_does_not_depend_on_the_other_seeds():
+    at = np.array([0, 1, 10])
+    cost = np.array([[[[1.0, 0.5, 0.1], [1.0, 0.3, 0.0]]]])
+    both = scores.steps_to_target(0.1)({"a": {"cost": cost}}, at)["a"]
+    alone = scores.steps_to_target(0.1)({"a": {"cost": cost[:, :, :1]}}, at)["a"]
+    assert both[..., :1] == alone and np.isfinite(both).all()
+
+
 def test_descent_on_a_quadratic_is_the_closed_form():
     """θ shrinks by (1 − α λᵢ) along each axis: the cost after t steps is known."""
     bowl = problems.quadratics(dim=3, steps=4, kappa=problems.choice(4.0), noise=problems.choice(0))

@@ -3,6 +3,7 @@
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 from jaxdl.lab import ledger
 
@@ -15,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results: pathlib.Path = pathlib.Path("results"),
         evidence: pathlib.Path = pathlib.Path("experiments/evidence"),
         readme: pathlib.Path | None = None,
+        keep: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ) -> None:
         """Write the ledger from the results that are there, without running anything.
 
@@ -22,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results: the folder of your own runs; the page goes there.
             evidence: the folder of committed full-size runs.
             readme: a README whose table of verdicts is made again from the evidence.
+            keep: first copy your full-size findings into the evidence.
         """
+        if keep:
+            for path in ledger.keep(results, evidence):
+                print(path)
         print(ledger.write(results, evidence))
         if readme is not None:
             text = readme.read_text(encoding="utf-8")

@@ -25,6 +25,7 @@ class Card:
     command: str
     origin: list[tuple[str, str]]
     other: str
+    again: list[str]
 
 
 def card(entry: Entry) -> Card:
@@ -46,6 +47,7 @@ def card(entry: Entry) -> Card:
         command=f"python -m experiments {entry.name} --size {result['size']}",
         origin=_origin(entry),
         other=_other(entry.other),
+        again=[_again(result) for result in entry.again],
     )
 
 
@@ -90,10 +92,18 @@ def _other(result: dict[str, Any] | None) -> str:
     """One line about a run of another size."""
     if result is None:
         return ""
-    number = shown(result)
-    said = (
-        f"{number} of {result['n_problems']:,} problems"
-        if share_of(result)
-        else f"{result['estimate']['name']}: {number}"
+    return f"The {result['size']} run beside it: {result['verdict']}; {_number(result)}."
+
+
+def _again(result: dict[str, Any]) -> str:
+    """One line about the same run on other problems."""
+    return (
+        f"Again, on other problems (draw {result['draw']}): {result['verdict']}; {_number(result)}."
     )
-    return f"The {result['size']} run beside it: {result['verdict']}; {said}."
+
+
+def _number(result: dict[str, Any]) -> str:
+    number = shown(result)
+    if share_of(result):
+        return f"{number} of {result['n_problems']:,} problems"
+    return f"{result['estimate']['name']}: {number}"

@@ -6,6 +6,7 @@ import pathlib
 import re
 from typing import Any
 
+from jaxdl.lab import record
 from jaxdl.lab.ledger import parts, shape, words
 
 SIZES = ("default", "full")
@@ -22,12 +23,16 @@ SHARE = re.compile(r"\b(share|probability|fraction|proportion|poi)\b", re.IGNORE
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A finding: its result, its chart, where both lie, and a run of another size beside it."""
+    """A finding: its result, its chart, where both lie; a run of another size beside it.
+
+    `again` are the findings of the same size on other draws of the problems.
+    """
 
     result: dict[str, Any]
     chart: dict[str, Any] | None
     source: str
     other: dict[str, Any] | None = None
+    again: tuple[dict[str, Any], ...] = ()
     anchor: str = ""
     aliases: tuple[str, ...] = ()
 
@@ -88,6 +93,12 @@ def read(results: pathlib.Path, evidence: pathlib.Path | None) -> tuple[list[Ent
     unreadable: list[str] = []
     own = _folder(results, unreadable)
     committed = _folder(evidence, unreadable) if evidence else {}
+    draws = [
+        draw
+        for folder in (results, evidence)
+        for path in (sorted(folder.glob(record.AGAIN.format("*"))) if folder else ())
+        if (draw := _folder(path, unreadable))
+    ]
     entries = []
     for name in own.keys() | committed.keys():
         found = [
@@ -101,8 +112,16 @@ def read(results: pathlib.Path, evidence: pathlib.Path | None) -> tuple[list[Ent
         found.sort(key=lambda each: SIZES.index(each[0]["size"]), reverse=True)
         result, path, source = found[0]
         chart = _chart(path / f"{name}.chart.json", unreadable)
-        entries.append(Entry(result, chart, source, found[1][0] if found[1:] else None))
+        other = found[1][0] if found[1:] else None
+        again = [d[name] for d in draws if name in d and d[name]["size"] == result["size"]]
+        entries.append(Entry(result, chart, source, other, _by_draw(again)))
     return _anchored(sorted(entries, key=_order)), unreadable
+
+
+def _by_draw(again: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """One of each draw, the reader's own first."""
+    own = {result["draw"]: result for result in reversed(again) if result.get("draw")}
+    return tuple(own[draw] for draw in sorted(own))
 
 
 def _anchored(entries: list[Entry]) -> list[Entry]:

@@ -17,10 +17,12 @@ def readme_table(evidence: pathlib.Path) -> str:
     if not found:
         return ""
     rows = [
-        f"| {_cell(_name(entry))} | {entry.result['verdict']} | {_cell(_numbers(entry))} |"
+        f"| {_cell(_name(entry))} | {entry.result['verdict']} | {_cell(_numbers(entry))} "
+        f"| {_cell(_again(entry))} |"
         for entry in found
     ]
-    return "\n".join(["| claim | verdict | numbers |", "| --- | --- | --- |", *rows])
+    head = "| claim | verdict | numbers | on other problems |"
+    return "\n".join([head, "| --- | --- | --- | --- |", *rows])
 
 
 def _name(entry: entries.Entry) -> str:
@@ -34,6 +36,10 @@ def _numbers(entry: entries.Entry) -> str:
         asked = f"; “{result['quantifier']}” asks for {words.percent(result['gamma'])}"
         return f"{entries.shown(result)} of {result['n_problems']:,} problems{asked}"
     return f"{result['estimate']['name']}: {entries.shown(result)}"
+
+
+def _again(entry: entries.Entry) -> str:
+    return "; ".join(f"{r['verdict']}, {entries.shown(r)}" for r in entry.again)
 
 
 def _cell(text: str) -> str:

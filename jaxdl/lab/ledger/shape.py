@@ -13,7 +13,10 @@ RESULT = {
 }  # fmt: skip
 """Every result has these, of these types."""
 
-OPTIONAL = {"gamma": (int, float), "compile_seconds": (int, float), "commit": str, "asked": str}
+OPTIONAL = {
+    "gamma": (int, float), "compile_seconds": (int, float), "commit": str, "asked": str,
+    "draw": int,
+}  # fmt: skip
 """These may be null, and all but gamma left out."""
 
 ROWS = {
