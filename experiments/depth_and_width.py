@@ -66,7 +66,7 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(layers=16, bits=14, seeds=40)
+FULL = Config(layers=14, bits=14, seeds=40)
 SMOKE = Config(layers=3, bits=3, waves=(1, 3), seeds=2, rates=(0.01,), steps=5)
 
 
@@ -92,12 +92,17 @@ def shallow(k):
     return [{"w": np.ones((1, 2**k)), "b": -kinks}, {"w": slopes[:, None], "b": np.zeros(1)}]
 
 
-def output(params, x):
-    """The plain forward pass in NumPy: ReLU after every layer but the last."""
-    a = x[:, None]
-    for p in params[:-1]:
-        a = np.maximum(a @ p["w"] + p["b"], 0)
-    return (a @ params[-1]["w"] + params[-1]["b"])[:, 0]
+def output(params, x, most=1024):
+    """The plain forward pass in NumPy, ReLU after every layer but the last; `most` rows at once.
+
+    All rows at once would fill gigabytes with the units of a wide layer.
+    """
+    found = []
+    for a in np.array_split(x[:, None], -(-len(x) // most)):
+        for p in params[:-1]:
+            a = np.maximum(a @ p["w"] + p["b"], 0)
+        found.append(a @ params[-1]["w"] + params[-1]["b"])
+    return np.concatenate(found)[:, 0]
 
 
 def built(k):
