@@ -6,6 +6,7 @@ fixed (`freeze`). Calls are inlined and loops rebuilt, so that a rule sees every
 """
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from jax.extend import core
 
 Rule = Callable[[Any, list], Any]
 """`rule(eqn, inputs)` gives the equation's results, or None for the usual ones."""
+
+CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+"""Functions with a derivative rule of their own."""
 
 INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
@@ -40,6 +44,15 @@ def equations(closed: core.ClosedJaxpr) -> Iterator[Any]:
     yield from _equations(closed.jaxpr)
 
 
+def constants(closed: core.ClosedJaxpr) -> Iterator[Any]:
+    """Every constant and literal, those of inner jaxprs included."""
+    yield from closed.consts
+    for eqn in equations(closed):
+        yield from (atom.val for atom in eqn.invars if isinstance(atom, core.Literal))
+        for inner in _inner(eqn):
+            yield from inner.consts
+
+
 def _equations(jaxpr: Any) -> Iterator[Any]:
     for eqn in jaxpr.eqns:
         yield eqn
@@ -56,6 +69,15 @@ def _inner(eqn: Any) -> list[core.ClosedJaxpr]:
             elif isinstance(item, core.Jaxpr):
                 found.append(core.ClosedJaxpr(item, ()))
     return found
+
+
+def program_of(eqn: Any) -> core.ClosedJaxpr:
+    """A program of this one equation; its inputs are the equation's variables, each once."""
+    variables = dict.fromkeys(v for v in eqn.invars if not isinstance(v, core.Literal))
+    with warnings.catch_warnings():  # JAX asks for names of arguments that nobody will read
+        warnings.simplefilter("ignore", DeprecationWarning)
+        jaxpr = core.Jaxpr((), list(variables), eqn.outvars, [eqn], eqn.effects)
+    return core.ClosedJaxpr(jaxpr, ())
 
 
 def usual(eqn: Any, inputs: list, **changed: Any) -> list:

@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxdl.gradcheck import interpret, tracing
 from jaxdl.gradcheck.problem import largest
-from jaxdl.gradcheck.shadow import Evaluation, Shadow, quick_options
+from jaxdl.gradcheck.programs import quick_options
+from jaxdl.gradcheck.shadow import Evaluation, Shadow
 from jaxdl.gradcheck.tracing import Traced
 
 JUMP = 1e-6
@@ -58,16 +59,17 @@ def stochastic(
 
 def _rounded(shadow: Shadow, programs: Sequence[Traced], theta: list, data: list) -> Callable:
     """Both programs with random rounding errors, compiled once for these shapes."""
-    key = ("jitter", *(np.shape(leaf) for leaf in (*theta, *data)))
-    if key not in shadow.programs:
+    prepared = shadow.made(theta, data).prepared
+    assert prepared is not None
+    if prepared.rounded is None:
 
         @functools.partial(jax.jit, compiler_options=quick_options(*programs))
         def rounded(number, theta, data):
             leaves = [*theta, *data]
             return [interpret.run(p.closed, interpret.jitter(number), leaves) for p in programs]
 
-        shadow.programs[key] = rounded
-    return shadow.programs[key]
+        prepared.rounded = rounded
+    return prepared.rounded
 
 
 def _nudged(rng: np.random.Generator, theta: Sequence[np.ndarray]) -> list[np.ndarray]:

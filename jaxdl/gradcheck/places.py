@@ -25,7 +25,7 @@ def check_batch(run: Run) -> None:
 def compare(run: Run) -> None:
     """Fill `run.compared`: the given point first, then perturbed ones, then batches."""
     theta, data = run.call.theta64(), run.call.data64()
-    here = run.shadow(theta, data)
+    here = run.given or run.shadow(theta, data)
     _add(run, "given", theta, data, here, run.batch_size)
     if "perturbed" in run.settings.points:
         _perturbed_points(run, theta, data)

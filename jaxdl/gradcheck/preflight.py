@@ -154,7 +154,7 @@ def passes(run: Run) -> bool:
         run.findings += structure_findings(shadow, theta, data)
         if run.findings:
             return False
-        here = shadow(theta, data)
+        run.given = here = shadow(theta, data)
         run.findings += shape_findings(run.call, here)
         run.findings += purity.findings(run, theta, data)
     except HandError as error:

@@ -4,6 +4,7 @@
 gradients at several points, everything upcast to float64 once.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,7 +141,8 @@ def tolerances(leaves: list[np.ndarray], noise: tuple[float, ...]) -> list[float
 def largest(leaf: np.ndarray) -> float:
     """max|entry| over the finite entries; 0 for none."""
     size = np.abs(np.asarray(leaf))
-    return float(np.max(size, initial=0.0, where=np.isfinite(size)))
+    found = float(np.max(size, initial=0.0))
+    return found if math.isfinite(found) else float(np.max(size, initial=0.0, where=size < np.inf))
 
 
 @dataclass(frozen=True)

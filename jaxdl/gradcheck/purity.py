@@ -47,16 +47,16 @@ def nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     if hand is not None:
         make = tracing.loss_of(shadow.grad, shadow.call)
         return _difference_of_traces(shadow, hand, make, theta, data)
-    first, second = (shadow(theta, data).hand for _ in range(2))
+    first, second = (shadow.hand(theta, data) for _ in range(2))
     return max((_distance(a, b) for a, b in zip(first, second, strict=True)), default=0.0)
 
 
 def loss_nondeterminism(shadow: Shadow, theta: list, data: list) -> float:
     """The same for the loss."""
-    oracle, _ = shadow.traced(theta, data)
-    if oracle is not None:
-        make = tracing.value_and_grad_of(shadow.loss, shadow.call)
-        return _difference_of_traces(shadow, oracle, make, theta, data, results=1)
+    source = shadow.made(theta, data).source
+    if source is not None:
+        make = tracing.loss_of(shadow.loss, shadow.call)
+        return _difference_of_traces(shadow, source, make, theta, data)
     first, second = (shadow.value(theta, data) for _ in range(2))
     return abs(first - second)
 
@@ -67,16 +67,15 @@ def _difference_of_traces(
     make: Callable,
     theta: list,
     data: list,
-    results: int | None = None,
 ) -> float:
-    """How far the first `results` of a second trace, all if None, are from those of the first."""
-    if shadow.traced_again:
+    """How far the results of a second trace are from those of the first."""
+    if shadow.unchanged(theta, data):
         return 0.0
     again = tracing.trace(make, shadow.call, theta, data)
     if traced.same_as(again):
         return 0.0
     with tracing.scope():
-        pairs = zip(traced(theta, data)[:results], again(theta, data)[:results], strict=True)
+        pairs = zip(traced(theta, data), again(theta, data), strict=True)
         return max((_distance(a, b) for a, b in pairs), default=0.0)
 
 

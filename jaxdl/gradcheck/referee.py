@@ -183,8 +183,7 @@ def suspects(shadow: Shadow, theta: list, data: list) -> tuple[list[str], list[s
     with tracing.scope():
         flat = tracing.loss_of(shadow.loss, shadow.call)
         traced = tracing.trace(flat, shadow.call, list(theta), list(data))
-    names = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
-    found = [e for e in interpret.equations(traced.closed) if e.primitive.name in names]
+    found = [e for e in interpret.equations(traced.closed) if e.primitive.name in interpret.CUSTOM]
     custom = [place for place in map(tracing.place, found) if place]
     return _once(stops(traced)), _once(custom)
 

@@ -7,7 +7,7 @@ from jaxdl.errors import unknown_name
 from jaxdl.gradcheck.call import Call
 from jaxdl.gradcheck.judge import Comparison
 from jaxdl.gradcheck.problem import Finding
-from jaxdl.gradcheck.shadow import Shadow
+from jaxdl.gradcheck.shadow import Evaluation, Shadow
 
 POINTS = ("given", "perturbed")
 ORACLES = ("auto", "ad+fd", "ad", "fd")
@@ -60,6 +60,7 @@ class Run:
         shadow: both functions in float64.
         settings: the options.
         started: `time.perf_counter()` at the start.
+        given: both functions at the given point.
         compared: both gradients at each point.
         findings: faults named so far; any makes the verdict FAIL.
         doubts: why the verdict can be no PASS although nothing is wrong; any makes it
@@ -74,6 +75,7 @@ class Run:
     settings: Settings
     started: float
     batch_size: int | None = None
+    given: Evaluation | None = None
     compared: list[Comparison] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)

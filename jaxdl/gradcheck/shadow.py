@@ -4,8 +4,6 @@ One compiled program gives the loss, autodiff's gradient and the hand-derived gr
 JAX cannot trace (NumPy, Python control flow, caches in layer objects) runs eagerly instead.
 """
 
-import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 
 from jaxdl.gradcheck import memory, tracing
 from jaxdl.gradcheck.call import Call
+from jaxdl.gradcheck.programs import Prepared
 from jaxdl.gradcheck.tracing import Traced, scope
 
 
@@ -32,6 +31,28 @@ class Evaluation(NamedTuple):
     hand: list[np.ndarray]
 
 
+class Made(NamedTuple):
+    """What was made of both functions for leaves of certain shapes.
+
+    Attributes:
+        source: the loss alone, traced; None if it is not differentiated by tracing.
+        rules: the custom derivative rules in it, traced; None if they were not looked at.
+        oracle: the loss and its gradient, traced.
+        hand: the hand-derived gradient, traced; None if it cannot be.
+        prepared: `oracle` and `hand` ready to run; None if there is neither.
+    """
+
+    source: Traced | None
+    rules: list | None
+    oracle: Traced | None
+    hand: Traced | None
+    prepared: Prepared | None
+
+    def is_of(self, source: Traced, rules: list | None) -> bool:
+        """Whether `oracle` is what this loss would give, with these rules in it."""
+        return _same_program(self.source, source) and tracing.same_rules(self.rules, rules)
+
+
 class HandError(Exception):
     """The caller's gradient function raised; the cause is the original exception."""
 
@@ -46,8 +67,10 @@ class Shadow:
             loss left behind).
         hand_structure: of what the gradient function returns.
         hand_order: which of its leaves belong to `call.names`, in order; None for all.
-        programs: what was traced and compiled, by the shapes of the leaves.
-        traced_again: whether both functions traced to the same program as in an earlier check.
+        programs: what was traced and compiled in this check, by the shapes of the leaves.
+        earlier: the same of an earlier check of these functions, to be used only for a function
+            that gives an equal program when it is traced anew.
+        traced_again: the shapes for which both functions did.
     """
 
     call: Call
@@ -58,7 +81,8 @@ class Shadow:
     hand_structure: Any = None
     hand_order: list[int] | None = None
     programs: dict = field(default_factory=dict)
-    traced_again: bool = False
+    earlier: dict | None = None
+    traced_again: set = field(default_factory=set)
 
     def __call__(self, theta: Sequence, data: Sequence) -> Evaluation:
         """The loss and both gradients at one point.
@@ -66,23 +90,35 @@ class Shadow:
         Raises:
             HandError: if the caller's gradient function raises here.
         """
+        _, _, oracle, hand, prepared = self.made(theta, data)
         with scope():
-            oracle, hand, compiled = self._program(list(theta), list(data))
-            outputs = list(compiled(theta, data)) if compiled else []
+            outputs = prepared(theta, data) if prepared else []
             value, auto = self._oracle(theta, data, outputs.pop(0) if oracle else None)
             leaves = outputs.pop(0) if hand else self.hand_leaves(theta, data)
-            return Evaluation(value, auto, [_wide(leaves[i]) for i in self.order(leaves)])
+            return Evaluation(value, auto, self._wanted(leaves))
+
+    def hand(self, theta: Sequence, data: Sequence) -> list[np.ndarray]:
+        """The hand-derived gradient alone, from a call of the function.
+
+        Raises:
+            HandError: if it raises.
+        """
+        return self._wanted(self.hand_leaves(theta, data))
+
+    def _wanted(self, leaves: list) -> list[np.ndarray]:
+        """Those of the returned leaves that are compared, in float64."""
+        return [_wide(leaves[i]) for i in self.order(leaves)]
 
     def order(self, leaves: list) -> Sequence[int]:
         """Which of the returned leaves belong to the differentiated parameters, in order."""
         return range(len(leaves)) if self.hand_order is None else self.hand_order
 
     def value(self, theta: Sequence, data: Sequence) -> float:
-        """The loss alone, from the same program: compiling one more takes longer than it saves."""
+        """The loss alone."""
+        made = self.made(theta, data)
+        if made.oracle and made.prepared:
+            return made.prepared.value(theta, data)
         with scope():
-            oracle, _, compiled = self._program(list(theta), list(data))
-            if oracle and compiled:
-                return float(np.asarray(compiled(theta, data)[0][0]))
             return self._plain_value(theta, data)
 
     def hand_leaves(self, theta: Sequence, data: Sequence) -> list:
@@ -118,46 +154,62 @@ class Shadow:
         if key not in self.programs:
             self.programs[key] = self._value_program(list(theta), list(data))
         if self.programs[key] is not None:
-            return float(self.programs[key](theta, data)[0][0])
+            return self.programs[key].value(theta, data)
         params, args = self.call.join_as_given(theta, data)
         return float(np.asarray(self.loss(params, *args)))
 
-    def _value_program(self, theta: list, data: list) -> Callable | None:
+    def _value_program(self, theta: list, data: list) -> Prepared | None:
         make = tracing.loss_of(self.loss, self.call)
         try:
             traced = tracing.trace(make, self.call, theta, data)
         except Exception:  # the caller's loss is called instead, and may raise where it is seen
             return None
-        return compiled_program([traced]) if traced.uses_inputs() else None
+        if not traced.uses_inputs():
+            return None
+        before = self.before(("value", *_shapes(theta, data)))
+        return before if before and before.parts[0].same_as(traced) else Prepared([traced])
 
-    def _program(self, theta: list, data: list) -> tuple:
-        """(traced oracle, traced hand, compiled program of those) for these shapes."""
-        key = _shapes(theta, data)
-        if key in self.programs:
-            return self.programs[key]
-        earlier = None if self.programs else memory.recall(self.loss, self.grad, self.call)
-        if earlier is not None and earlier.hand_mode != "traced":
-            self.hand_mode = earlier.hand_mode  # tracing it failed once and would fail again
-        oracle = self._trace_loss(theta, data) if self.mode == "traced" else None
+    def before(self, key: tuple) -> Any:
+        """What an earlier check kept in `programs` under this key, or None."""
+        if self.earlier is None:
+            found = memory.recall(self.loss, self.grad, self.call)
+            self.earlier = found.made if found else {}
+            if found and found.hand_mode != "traced":
+                self.hand_mode = found.hand_mode  # tracing it failed once and would fail again
+        return self.earlier.get(key)
+
+    def _make(self, theta: list, data: list, key: tuple, before: Made | None) -> Made:
+        source, rules, oracle = None, None, None
+        if self.mode == "traced":
+            source, rules, oracle = self._trace_loss(theta, data, before)
         hand = self._trace_hand(theta, data) if self.hand_mode == "traced" else None
-        if earlier is not None and key in earlier.made:
-            before = earlier.made[key][:2]
-            if all(map(_same_program, before, (oracle, hand))):
-                self.programs, self.traced_again = earlier.made, True
-                return self.programs[key]
+        if before and all(map(_same_program, (before.oracle, before.hand), (oracle, hand))):
+            self.traced_again.add(key)
+            return before._replace(source=source, rules=rules)
         parts = [part for part in (oracle, hand) if part is not None]
-        compiled = compiled_program(parts) if parts else None
-        self.programs[key] = oracle, hand, compiled
-        return self.programs[key]
+        return Made(source, rules, oracle, hand, Prepared(parts) if parts else None)
+
+    def unchanged(self, theta: Sequence, data: Sequence) -> bool:
+        """Whether both functions gave the programs of an earlier check, for these shapes."""
+        return _shapes(theta, data) in self.traced_again
 
     def remember(self) -> None:
         """Keep the compiled programs for the next check of the same functions."""
-        memory.remember(self.loss, self.grad, self.call, self.programs, self.hand_mode)
+        made = {**(self.earlier or {}), **self.programs}
+        memory.remember(self.loss, self.grad, self.call, made, self.hand_mode)
 
     def traced(self, theta: Sequence, data: Sequence) -> tuple[Traced | None, Traced | None]:
         """The jaxprs of (value and gradient, hand gradient) for these shapes."""
-        with scope():
-            return self._program(list(theta), list(data))[:2]
+        made = self.made(theta, data)
+        return made.oracle, made.hand
+
+    def made(self, theta: Sequence, data: Sequence) -> Made:
+        """What is made of both functions for these shapes."""
+        key = _shapes(theta, data)
+        if key not in self.programs:
+            with scope():
+                self.programs[key] = self._make(list(theta), list(data), key, self.before(key))
+        return self.programs[key]
 
     def rounds(self, theta: Sequence, data: Sequence) -> str:
         """Where either function rounds to a narrow dtype on its own account, or ""."""
@@ -181,13 +233,23 @@ class Shadow:
             return float(both[0]), [_wide(leaf) for leaf in both[1:]]
         return self._plain_value(theta, data), None
 
-    def _trace_loss(self, theta: list, data: list) -> Traced | None:
+    def _trace_loss(
+        self, theta: list, data: list, before: Made | None
+    ) -> tuple[Traced | None, list | None, Traced | None]:
+        """(the loss, the derivative rules in it, the loss with its gradient), traced.
+
+        The last takes longest. It is that of the earlier check if the first two are.
+        """
         make = tracing.value_and_grad_of(self.loss, self.call)
         try:
-            return tracing.trace(make, self.call, theta, data)
+            source = tracing.trace(tracing.loss_of(self.loss, self.call), self.call, theta, data)
+            rules = tracing.derivative_rules(source)
+            if before is not None and before.is_of(source, rules):
+                return before.source, before.rules, before.oracle
+            return source, rules, tracing.trace(make, self.call, theta, data)
         except tracing.NOT_TRACEABLE:
             self.mode = self._untraced_mode(make, theta, data)
-            return None
+            return None, None, None
 
     def _untraced_mode(self, make: Callable, theta: list, data: list) -> str:
         try:
@@ -220,33 +282,6 @@ class Shadow:
         except HandError:
             return "after loss"
         return "eager"
-
-
-def compiled_program(parts: Sequence[Traced]) -> Callable:
-    """`(theta, data) -> [flat results of each part]`, compiled together.
-
-    The programs' constants are arguments, so that large ones are not folded into the code.
-    """
-    consts = [list(part.closed.consts) for part in parts]
-
-    @functools.partial(jax.jit, compiler_options=quick_options(*parts))
-    def program(theta, data, consts):
-        return [part(theta, data, const) for part, const in zip(parts, consts, strict=True)]
-
-    return lambda theta, data: program(list(theta), list(data), consts)
-
-
-def quick_options(*parts: Traced) -> dict | None:
-    """Compiler options for programs so small that compiling takes longer than running."""
-    size = sum(math.prod(aval.shape) for part in parts for aval in part.closed.in_avals)
-    return QUICK if size <= SMALL and jax.default_backend() == "cpu" else None
-
-
-QUICK = {"xla_backend_optimization_level": 0}
-"""Compile fast: a program that runs a hundred times for a fraction of a millisecond each."""
-
-SMALL = 100_000
-"""Numbers going in below which compiling costs more than running."""
 
 
 def _same_program(a: Traced | None, b: Traced | None) -> bool:

@@ -6,8 +6,9 @@ jaxpr is rewritten to float64 instead.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from jax.extend import core
 
 from jaxdl.gradcheck import interpret
 from jaxdl.gradcheck.call import Call
-from jaxdl.gradcheck.sameness import same_array, same_program
+from jaxdl.gradcheck.sameness import digest, same_array, same_program
 
 Flat = Callable[[list, list], Any]
 """A function of the differentiated leaves and of the data leaves."""
@@ -56,12 +57,17 @@ class Traced:
             ("float32 at net.py:12"); empty if nowhere. What it adds can agree only to that
             dtype's rounding.
         lifted: whether the jaxpr was rewritten to float64.
+        numbers: what the caller's NumPy arrays in it held when it was traced.
     """
 
     closed: core.ClosedJaxpr
     structure: Any
     rounded: str = ""
     lifted: bool = False
+    numbers: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", digest(self.closed))
 
     def uses_inputs(self) -> bool:
         """Whether any result depends on any input: False for code that reads a stale cache."""
@@ -72,7 +78,9 @@ class Traced:
         return any(isinstance(v, core.Var) and v in reached for v in self.closed.jaxpr.outvars)
 
     def same_as(self, other: "Traced") -> bool:
-        """Whether both are one program with equal constants."""
+        """Whether both were, when they were traced, one program with equal constants."""
+        if self.numbers != other.numbers:
+            return False
         pairs = zip(self.closed.consts, other.closed.consts, strict=False)
         return same_program(self.closed, other.closed) and all(same_array(a, b) for a, b in pairs)
 
@@ -81,6 +89,64 @@ class Traced:
         constants = list(self.closed.consts if consts is None else consts)
         closed = core.ClosedJaxpr(self.closed.jaxpr, constants)
         return core.jaxpr_as_fun(closed)(*theta, *data)
+
+
+MOST_RULES = 8
+"""Custom derivative rules in a program above which tracing them one by one takes too long."""
+
+
+OF_JAX = tuple(
+    os.path.join(os.path.dirname(jax.__file__), "_src", place)
+    for place in ("nn" + os.sep, "numpy" + os.sep, "scipy" + os.sep, os.path.join("lax", "other"))
+)
+"""Where functions with derivative rules are that depend on nothing of the caller's."""
+
+
+def derivative_rules(traced: Traced) -> list[core.ClosedJaxpr] | None:
+    """Every derivative rule of the caller's in a program, traced; None if many, or one fails.
+
+    The jaxpr of a function does not show them, but its gradient depends on them.
+    """
+    equations = interpret.equations(traced.closed)
+    found = [e for e in equations if e.primitive.name in interpret.CUSTOM and not _is_of_jax(e)]
+    if len(found) > MOST_RULES:
+        return None
+    try:
+        with scope():
+            return [_pulled_back(interpret.program_of(eqn)) for eqn in found]
+    except Exception:  # the rule is the caller's
+        return None
+
+
+def _is_of_jax(eqn: Any) -> bool:
+    """Whether the function was written there, as far as JAX tells."""
+    body = getattr(eqn.params.get("call_jaxpr"), "jaxpr", None)
+    place = getattr(getattr(body, "debug_info", None), "func_src_info", None)
+    return (place or "").partition(" at ")[2].startswith(OF_JAX)
+
+
+def _pulled_back(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    """The vector-Jacobian product of a program of few equations."""
+    values = [np.zeros(aval.shape, aval.dtype) for aval in closed.in_avals]
+    moving = [i for i, value in enumerate(values) if value.dtype.kind in "fc"]
+
+    def pull(values, cts):
+        def of(moved):
+            full = dict(enumerate(values)) | dict(zip(moving, moved, strict=True))
+            outs = core.jaxpr_as_fun(closed)(*(full[i] for i in range(len(values))))
+            return [y for y in outs if jnp.issubdtype(y.dtype, jnp.inexact)]
+
+        return jax.vjp(of, [values[i] for i in moving])[1](cts)
+
+    cts = [np.zeros(a.shape, a.dtype) for a in closed.out_avals if a.dtype.kind in "fc"]
+    return jax.make_jaxpr(pull)(values, cts)
+
+
+def same_rules(a: list | None, b: list | None) -> bool:
+    """Whether two lists of derivative rules are known to be the same."""
+    if a is None or b is None or len(a) != len(b):
+        return False
+    return all(Traced(x, None).same_as(Traced(y, None)) for x, y in zip(a, b, strict=True))
 
 
 def loss_of(loss: Callable, call: Call) -> Flat:
@@ -210,11 +276,15 @@ def _lifted(closed: core.ClosedJaxpr, structure: Any, theta: list, data: list) -
     return Traced(wide, structure, rounded, lifted=True)
 
 
+NARROW = frozenset(jnp.dtype(name) for name in interpret.WIDE)
+"""Floating dtypes of fewer than 64 bits (128 if complex)."""
+
+
 def _narrow(closed: core.ClosedJaxpr) -> str:
     """The first equation that computes in a narrow floating dtype, or ""."""
     for eqn in interpret.equations(closed):
-        dtypes = [str(out.aval.dtype) for out in eqn.outvars if hasattr(out.aval, "dtype")]
-        narrow = next((dtype for dtype in dtypes if dtype in interpret.WIDE), None)
+        dtypes = [getattr(out.aval, "dtype", None) for out in eqn.outvars]
+        narrow = next((dtype for dtype in dtypes if dtype in NARROW), None)
         if narrow and eqn.primitive.name not in ("jit", "random_bits", "random_wrap"):
             return f"{narrow} ({eqn.primitive.name}{_where(eqn)})"
     return ""

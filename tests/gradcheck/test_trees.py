@@ -49,6 +49,17 @@ def test_leaves_that_are_not_differentiated_pass_through():
     assert verdict(linear, by_hand, params, X, "kept") == "PASS"
 
 
+@pytest.mark.parametrize("other", ["a word", True, None])
+def test_what_numpy_code_returns_for_other_leaves_is_not_looked_at(other):
+    def loss(p):
+        return jnp.sum(p["w"] ** 2) * p["n"]
+
+    def grad(p):
+        return {"w": 2 * np.asarray(p["w"]) * p["n"], "n": other}
+
+    assert verdict(loss, grad, {"w": W, "n": 3}) == "PASS"
+
+
 def test_integer_arrays_among_parameters_beside_a_batch():
     def scaled(p, x, y):
         return loss(p["w"], x, y) * p["n"]

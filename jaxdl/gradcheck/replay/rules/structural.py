@@ -28,7 +28,15 @@ def _broadcast_back(params, ct, ins, out):
 
 
 def _reshape(params, x, *_):
-    return np.reshape(x, params["new_sizes"])
+    order = params.get("dimensions")  # of the axes before
+    return np.reshape(x if order is None else np.transpose(x, order), params["new_sizes"])
+
+
+def _reshape_back(params, ct, ins, out):
+    shape, order = np.shape(ins[0]), params.get("dimensions")
+    if order is None:
+        return (np.reshape(ct, shape),)
+    return (np.transpose(np.reshape(ct, [shape[i] for i in order]), np.argsort(order)),)
 
 
 def _like_input(params, ct, ins, out):
@@ -239,7 +247,7 @@ def _cumsum_back(params, ct, ins, out):
 
 RULES = {
     "broadcast_in_dim": (_broadcast, _broadcast_back),
-    "reshape": (_reshape, _like_input),
+    "reshape": (_reshape, _reshape_back),
     "transpose": (_transpose, _transpose_back),
     "squeeze": (_squeeze, _like_input),
     "index": (_index, _index_back),
