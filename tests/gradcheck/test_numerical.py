@@ -108,3 +108,15 @@ def test_relative_difference():
 def test_relative_difference_of_trees_that_differ(other):
     with pytest.raises(ValueError, match="one structure with equal shapes"):
         relative_difference({"x": np.ones(2)}, other)
+
+
+def test_leaves_without_entries_and_single_numbers():
+    with jax.enable_x64(True):
+        params = {"none": np.zeros((0, 3)), "one": np.float64(2.0), "plain": 0.5}
+
+        def f(p):
+            return p["one"] ** 3 * p["plain"] + jnp.sum(p["none"])
+
+        found = numerical.gradient(f, params, order=4)
+    assert found["none"].shape == (0, 3)
+    assert (float(found["one"]), float(found["plain"])) == pytest.approx((6.0, 8.0), rel=1e-9)
