@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdl import data
+from jaxdl.data import batches
 
 
 @pytest.mark.parametrize("m, batch_size", [(1, 1), (7, 1), (7, 3), (8, 4), (300, 64), (5, 5)])
@@ -62,3 +63,26 @@ def test_batch_size_outside_the_data(batch_size):
 def test_empty_data():
     with pytest.raises(ValueError, match="empty"):
         data.epoch_indices(jax.random.key(0), 0, 1)
+
+
+@pytest.mark.parametrize("m", [1, 2, 1625, 1626, 9000])  # one sort up to 1625, then two
+def test_a_permutation_is_that_of_jax_bit_for_bit(m):
+    keys = jax.random.split(jax.random.key(2), 3)
+    ours = jax.jit(jax.vmap(lambda key: batches.permutation(key, m)))(keys)
+    theirs = jax.vmap(lambda key: jax.random.permutation(key, m))(keys)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_equal_random_bits_keep_their_order_as_in_a_stable_sort():
+    bits = jnp.array([2**32 - 1, 5, 0, 5, 2**32 - 1, 5], jnp.uint32)
+    np.testing.assert_array_equal(batches._sorted_positions(bits), [2, 1, 3, 5, 0, 4])
+
+
+def test_permutations_under_x64():
+    with jax.enable_x64(True):
+        ours, theirs = (
+            f(jax.random.key(3), 50) for f in (batches.permutation, jax.random.permutation)
+        )
+        assert ours.dtype == theirs.dtype == jnp.int64
+        np.testing.assert_array_equal(ours, theirs)
