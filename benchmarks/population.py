@@ -35,6 +35,7 @@ def run(quick: bool = False) -> dict:
             0.43,
         ),
         harness.Row("the same, in its quietest round", found["best_share"]),
+        harness.Row("the same products alone", harness.Spread(**found["products"])),
         harness.Row.at_most(
             "a network of 512 / a network of 64", harness.Spread(**found["growth"]), 1.1
         ),
@@ -55,7 +56,7 @@ def measure(quick: bool) -> dict:
     import numpy as np
 
     from benchmarks._training_peers import peers
-    from benchmarks.train import problem
+    from benchmarks.train import problem, products
     from jaxdl import models, optim, population, train
 
     objective, _, x, y = problem(SIZES, M)
@@ -68,11 +69,18 @@ def measure(quick: bool) -> dict:
             batch_size=BATCH, key=key,
         )  # fmt: skip
 
-    def prepared(n):
-        configs = population.grid(lr=1e-3, seed=range(n))
-        return population.prepare(fit, configs, x, y)
+    def bare(config, x, y):
+        del y
+        weights = [layer["w"] for layer in model.init(jax.random.key(config["seed"]))]
+        batch = x[:BATCH]
+        return jax.lax.fori_loop(0, steps, lambda _, w: products(w, batch), weights)[0].sum()
 
-    small, large = prepared(64), prepared(512)
+    def prepared(program, n):
+        configs = population.grid(lr=1e-3, seed=range(n))
+        return population.prepare(program, configs, x, y)
+
+    steps = -(-M // BATCH) * EPOCHS
+    small, large = prepared(fit, 64), prepared(fit, 512)
     memory = []
 
     def of(ready):
@@ -82,18 +90,20 @@ def measure(quick: bool) -> dict:
 
         return call
 
-    arms = {"64": of(small), **peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))}
+    arms = {"64": of(small), "products": prepared(bare, 64)}
+    arms |= peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))
     seconds = harness.interleave(arms, 3 if quick else 10, warmup=1)
     before = memory[-1]
     pair = harness.interleave({"64": of(small), "512": of(large)}, 2 if quick else 5, warmup=1)
-    steps = -(-M // BATCH) * EPOCHS
-    share = 64 * harness.mlp_flops(SIZES, BATCH) * steps / seconds["64"]
+    needed = 64 * harness.mlp_flops(SIZES, BATCH) * steps
+    share, alone = needed / seconds["64"], needed / seconds["products"]
     best = harness.matmul_rate(repeats=15)
     found = {
         "devices": jax.device_count(),
         "best": best,
         "share": vars(harness.Spread.of(share / best)),
         "best_share": float(np.max(share) / best),
+        "products": vars(harness.Spread.of(alone / best)),
         "growth": vars(harness.ratio(pair["512"] / 8, pair["64"])),
         "memory": max(memory) / before,
         "micro": vars(harness.Spread.of(1e6 * seconds["64"] / 64 / steps)),

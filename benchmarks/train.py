@@ -66,26 +66,30 @@ def bare(sizes, batch, steps):
         updates, state = optimizer.update(grads, state, params)
         return (optim.apply_updates(params, updates), state), None
 
-    def products(weights, _):
-        # Forward a w, backward aᵀ dz and dz wᵀ, but for the input. The cotangents are of the
-        # outputs' shape; the result is added to the weights so that no product may be left out.
-        outputs = [x]
-        for w in weights:
-            outputs.append(outputs[-1] @ w)
-        dz, changed = outputs[-1], []
-        for w, a in zip(reversed(weights), reversed(outputs[:-1]), strict=True):
-            changed.append(w + 1e-20 * (a.T @ dz))
-            dz = dz @ w.T if a is not x else dz
-        return changed[::-1], None
-
     def compiled(body, start):
         run = jax.jit(lambda carry: jax.lax.scan(body, carry, length=steps)[0])
         return lambda: jax.block_until_ready(run(start))
 
     return {
         "step": compiled(step, (params, optimizer.init(params))),
-        "products": compiled(products, [p["w"] for p in params]),
+        "products": compiled(lambda w, _: (products(w, x), None), [p["w"] for p in params]),
     }
+
+
+def products(weights, x):
+    """The matrix products of a step: forward a w, backward aᵀ dz and dz wᵀ, but for the input.
+
+    The cotangents are of the outputs' shape; what comes out is added to the weights, so that no
+    product may be left out.
+    """
+    outputs = [x]
+    for w in weights:
+        outputs.append(outputs[-1] @ w)
+    dz, changed = outputs[-1], []
+    for w, a in zip(reversed(weights), reversed(outputs[:-1]), strict=True):
+        changed.append(w + 1e-20 * (a.T @ dz))
+        dz = dz @ w.T if a is not x else dz
+    return changed[::-1]
 
 
 def _product():
