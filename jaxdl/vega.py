@@ -22,13 +22,14 @@ def drawing() -> str:
 def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed; made once (it takes seconds), kept in the user's cache."""
     import pooch
-    import vl_convert
 
     version = importlib.metadata.version("vl-convert-python")
     path = pathlib.Path(pooch.os_cache("jaxdl")) / f"vega-bundle-{version}.js"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
+        import vl_convert
+
         made = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
         partial.write_text(made)
         os.replace(partial, path)

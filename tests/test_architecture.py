@@ -30,6 +30,7 @@ ALLOWED = {
     "stats": {"errors", "types"},
     "landscape": {"errors", "tree", "types"},
     "devices": {"types"},
+    "vega": set(),
     "checkpoint": {"devices", "errors", "tree", "types"},
     "train": {"data", "devices", "optim", "errors", "tree", "types", "checkpoint", "metrics"},
     "population": {"data", "devices", "errors", "train", "tree", "types"},

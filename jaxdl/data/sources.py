@@ -1,5 +1,8 @@
 """Data sets by name: real data that ships inside scikit-learn, and seeded generators."""
 
+import gzip
+import importlib.util
+import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -44,6 +47,23 @@ def _from_sklearn(name: str) -> Callable[[], Dataset]:
         )
 
     return source
+
+
+def _digits() -> Dataset:
+    """As scikit-learn's `load_digits`, from the file that it reads.
+
+    To import scikit-learn takes longer than to train a network on these images.
+    """
+    package = importlib.util.find_spec("sklearn")
+    folders = (package and package.submodule_search_locations) or [""]
+    path = pathlib.Path(folders[0], "datasets", "data", "digits.csv.gz")
+    if not path.is_file():
+        return _from_sklearn("digits")()  # in another place; or it says what to install
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        table = np.loadtxt(lines, delimiter=",")
+    pixels = tuple(f"pixel_{i}_{j}" for i in range(8) for j in range(8))
+    y = table[:, -1].astype(np.int64)
+    return Dataset(table[:, :-1], y, "digits", pixels, tuple("0123456789"), (8, 8))
 
 
 def _sklearn_datasets():
@@ -128,8 +148,8 @@ def _plane(name: str, x, y, dtype) -> Dataset:
 
 
 SOURCES: dict[str, Callable[[], Dataset]] = {
-    **{name: _from_sklearn(name) for name in ("digits", "breast_cancer", "wine", "iris")},
-    "diabetes": _from_sklearn("diabetes"),
+    **{name: _from_sklearn(name) for name in ("breast_cancer", "wine", "iris", "diabetes")},
+    "digits": _digits,
     "mnist10k": mnist10k,
     "moons": moons,
     "circles": circles,

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Annotated, Any, Literal, TypeAlias
 
-from jaxdl import devices, errors
-from jaxdl.lab import ledger, record, screen, vega
+from jaxdl import devices, errors, vega
+from jaxdl.lab import ledger, record, screen
 
 Size: TypeAlias = Literal["smoke", "default", "full"]
 

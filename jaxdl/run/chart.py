@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from jaxdl.lab import vega
+from jaxdl import vega
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 import experiments
-from jaxdl import lab
-from jaxdl.lab import record, runner, screen, vega
+from jaxdl import lab, vega
+from jaxdl.lab import record, runner, screen
 
 KEYS = {
     "claim", "title", "quote", "section", "quantifier", "gamma", "estimate", "n_problems",

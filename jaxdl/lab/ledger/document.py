@@ -9,7 +9,8 @@ import json
 import pathlib
 from typing import Any
 
-from jaxdl.lab import record, vega
+from jaxdl import vega
+from jaxdl.lab import record
 from jaxdl.lab.claim import VERDICTS
 from jaxdl.lab.ledger import card as cards
 from jaxdl.lab.ledger import charts, curves, effects, pages, parts, together, words
