@@ -2,17 +2,21 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import shutil
 import threading
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from jaxdl import devices, train
+from jaxdl import devices, train, vega
 from jaxdl.data import table
-from jaxdl.lab import vega
 from jaxdl.run import chart, config, folder, problem, screen, tables
+
+RUN_ONCE = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""For what runs once, in one program: outside of one every operation is a program of its own, and
+to optimize it takes longer than to run it."""
 
 ENDINGS = {
     "finished": "",
@@ -38,14 +42,22 @@ def command(options: config.Train) -> int:
     leader = jax.process_index() == 0
     out = folder.choose(options.out, tables.stem(options.data), options.resume)
     console = screen.console(quiet=not leader)
-    dataset = tables.load(options.data, options.target, options.task, options.drop)
+    said: list[str] = []
+    dataset = tables.load(
+        options.data,
+        options.target,
+        options.task,
+        options.drop,
+        options.keep_row_numbers,
+        said.append,
+    )
     task = problem.build(dataset, options)
     threading.Thread(target=_get_ready, daemon=True).start()  # while the program is compiled
     resuming = options.resume and (out / folder.CONFIG).exists()
     if leader:
         _open(out, options, dataset, task, resuming)
     devices.wait_for_all("folder")
-    screen.opening(console, dataset, task, options, out, resuming)
+    screen.opening(console, dataset, task, options, out, resuming, said)
     with _recorder(console, options, out, task, writer if leader else None) as recorder:
         ended = _train(options, task, out, mesh, recorder)
     results = _results(task, options, ended.result) if ended.result.history["cost"].size else {}
@@ -69,12 +81,11 @@ def _mesh(options):
 
 
 def _train(options, task, out, mesh, watch):
-    key = jax.random.key(options.seed)
-    start_key, run_key = jax.random.split(key)
+    params, run_key = _beginning(task.model, options.seed)
     objective, plain = problem.objectives(task, options)
     return train.run(
         objective,
-        task.model.init(start_key),
+        params,
         config.OPTIMIZERS[options.optimizer](options.lr),
         task.parts["train"],
         epochs=options.epochs,
@@ -92,6 +103,17 @@ def _train(options, task, out, mesh, watch):
         time_limit=options.time_limit,
         watch=watch,
     )
+
+
+def _beginning(model, seed):
+    """The initial parameters and the key of the run."""
+
+    @RUN_ONCE
+    def begin(seed):
+        start_key, run_key = jax.random.split(jax.random.key(seed))
+        return model.init(start_key), run_key
+
+    return begin(np.uint32(seed))
 
 
 def _open(out, options, dataset, task, resuming):
@@ -180,12 +202,12 @@ def _results(task, options, result):
     params, _ = _chosen(result, options)
     _, plain = problem.objectives(task, options)
     measure = {"cost": plain, **problem.scores(task)}
-    both = jax.jit(lambda p, x, y: {name: f(p, x, y) for name, f in measure.items()})
-    host = jax.tree.map(devices.to_host, params)
-    return {
-        name: {k: float(v) for k, v in both(host, jnp.asarray(x), jnp.asarray(y)).items()}
-        for name, (x, y) in task.parts.items()
-    }
+
+    @RUN_ONCE
+    def everywhere(params, parts):
+        return {p: {k: f(params, *pair) for k, f in measure.items()} for p, pair in parts.items()}
+
+    return jax.tree.map(float, everywhere(jax.tree.map(devices.to_host, params), task.parts))
 
 
 def _chosen(result, options):

@@ -98,11 +98,13 @@ def run(
         objective, params, optimizer, data, epochs=epochs, key=key, **(settings | options)
     )
     arrays = devices.everywhere(plan.mesh, arrays)
-    started = _start(plan, arrays, params, key, epochs)
+    start, one, advance = _programs(plan) if hashable(plan) else _jitted(plan)
+    state = devices.everywhere(plan.mesh, start(params, key))
+    history = loop.empty_history(one, arrays, state, epochs)
     with _alone(folder):
-        found = _resume(folder, started, epochs) if folder is not None and resume else None
-        state, history, refused = found or (*started, ())
-        advance = _program(plan) if hashable(plan) else _jitted(plan)
+        found = _resume(folder, state, history, epochs) if folder is not None and resume else None
+        state, history, refused = found or (state, history, ())
+        history = devices.everywhere(plan.mesh, history)
         jax.block_until_ready(advance(arrays, state, history, 0))  # no epoch: compiles it
         driver = _Driver(plan, arrays, epochs, folder, keep, save_seconds, time_limit, watch)
         return driver.drive(advance, state, history, refused)
@@ -208,14 +210,8 @@ class _Driver(NamedTuple):
         devices.wait_for_all("checkpoint")
 
 
-def _start(plan, arrays, params, key, epochs):
-    state = loop.init(plan, params, key)
-    return devices.everywhere(plan.mesh, (state, loop.empty_history(plan, arrays, state, epochs)))
-
-
-def _resume(folder, started, epochs):
+def _resume(folder, state, history, epochs):
     """State and history of the newest usable checkpoint; None if there is none at all."""
-    state, history = started
     like = {"state": state, "history": dict.fromkeys(history, checkpoint.ANY)}
     try:
         restored = checkpoint.restore(folder, like)
@@ -226,22 +222,23 @@ def _resume(folder, started, epochs):
             f"The run in {folder} is at epoch {restored.step} already: to resume it, epochs must "
             f"be at least that, got {epochs}."
         )
-    rows = restored.tree["history"]
-    history = {name: _put_rows(history[name], rows[name]) for name in history}
+    for name, rows in restored.tree["history"].items():
+        history[name][: len(rows)] = rows
     return restored.tree["state"], history, restored.refused
 
 
-def _put_rows(buffer, rows):
-    """The checkpoint's rows at the head of the buffer."""
-    return buffer.at[: len(rows)].set(rows)
-
-
 def _jitted(plan):
-    return jax.jit(functools.partial(loop.advance, plan))
+    """(start, one epoch, advance): the first and the last as programs, the second to go into one.
+
+    The start is a program too, because each of its operations alone would be one.
+    """
+    one = loop.once(plan)
+    start = jax.jit(functools.partial(loop.init, plan))
+    return start, one, jax.jit(functools.partial(loop.advance, plan, one))
 
 
-_program = functools.lru_cache(maxsize=32)(_jitted)
-"""One jitted program for each plan, as in `fit`."""
+_programs = functools.lru_cache(maxsize=32)(_jitted)
+"""The jitted programs of each plan, as in `fit`."""
 
 
 def _agree(length, interrupted, late):

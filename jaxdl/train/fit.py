@@ -190,8 +190,9 @@ def _fit(plan, epochs, params, arrays, key):
     if plan.patience is None:
         state, history = loop.scan(plan, arrays, state, epochs)
     else:
-        history = loop.empty_history(plan, arrays, state, epochs)
-        state, history = loop.advance(plan, arrays, state, history, epochs)
+        one = loop.once(plan)
+        history = loop.empty_history(one, arrays, state, epochs)
+        state, history = loop.advance(plan, one, arrays, state, history, epochs)
     return Result(
         state.params, state.opt_state, history, state.best, state.diverged_at, state.epoch
     )

@@ -7,11 +7,12 @@ sees the same batches and the same dropout masks as one that was never interrupt
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -111,18 +112,32 @@ def epoch(plan: Plan, data: Data, state: State) -> tuple[State, dict[str, Array]
     return state._replace(epoch=state.epoch + 1), entries
 
 
+def once(plan: Plan) -> Callable[[Data, State], tuple[State, dict[str, Array]]]:
+    """`epoch` of this plan as a function that is traced once, however many programs it goes into.
+
+    Inlined, it leaves no trace in them: they are what they would be with `epoch` itself.
+    """
+    return jax.jit(functools.partial(epoch, plan), inline=True)
+
+
 def scan(plan: Plan, data: Data, state: State, epochs: int) -> tuple[State, dict[str, Array]]:
     """`epochs` epochs as one `lax.scan`: can be differentiated, never stops early."""
     return lax.scan(lambda s, _: epoch(plan, data, s), state, None, length=epochs)
 
 
 def advance(
-    plan: Plan, data: Data, state: State, history: dict[str, Array], until: Array | int
+    plan: Plan,
+    one: Callable[[Data, State], tuple[State, dict[str, Array]]],
+    data: Data,
+    state: State,
+    history: Mapping[str, Array | np.ndarray],
+    until: Array | int,
 ) -> tuple[State, dict[str, Array]]:
     """Epochs up to number `until`, or until the run stops, as one `lax.while_loop`.
 
-    `until` may be traced: segments of any length share one compiled program. The entries are
-    written into `history`, arrays of one value per epoch made by `empty_history`.
+    `until` may be traced: segments of any length share one compiled program. `one` is `once(plan)`.
+    The entries are written into `history`, arrays of one value per epoch that `empty_history`
+    made, by the same `one`.
     """
 
     def more(carry):
@@ -130,10 +145,11 @@ def advance(
 
     def body(carry):
         before, history = carry
-        after, entries = epoch(plan, data, before)
+        after, entries = one(data, before)
         return after, {name: history[name].at[before.epoch].set(entries[name]) for name in history}
 
-    return lax.while_loop(more, body, (state, history))
+    rows = {name: jnp.asarray(values) for name, values in history.items()}
+    return lax.while_loop(more, body, (state, rows))
 
 
 def stopped(plan: Plan, state: State) -> Array:
@@ -142,10 +158,15 @@ def stopped(plan: Plan, state: State) -> Array:
     return done if plan.patience is None else done | (state.stale >= plan.patience)
 
 
-def empty_history(plan: Plan, data: Data, state: State, epochs: int) -> dict[str, Array]:
-    """Arrays of `epochs` NaN, one for every history entry of this run."""
-    entries = jax.eval_shape(lambda d, s: epoch(plan, d, s)[1], data, state)
-    return {name: jnp.full((epochs, *e.shape), jnp.nan, e.dtype) for name, e in entries.items()}
+def empty_history(
+    one: Callable[[Data, State], tuple[State, dict[str, Array]]],
+    data: Data,
+    state: State,
+    epochs: int,
+) -> dict[str, np.ndarray]:
+    """Arrays of `epochs` NaN, one for every history entry of `one`, which is `once(plan)`."""
+    entries = jax.eval_shape(one, data, state)[1]
+    return {name: np.full((epochs, *e.shape), np.nan, e.dtype) for name, e in entries.items()}
 
 
 def _mini_batches(plan, data, state, key):

@@ -145,3 +145,15 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         run(**options)
+
+
+@pytest.mark.parametrize("train_with", [train.run, train.fit])
+def test_an_epoch_is_traced_once(train_with):
+    traced = []
+
+    def objective(params, x, y, key=None, weights=None):
+        traced.append(len(x))
+        return OBJECTIVE(params, x, y, key, weights)
+
+    train_with(objective, PARAMS, OPTIMIZER, classes(), **(OPTIONS | {"patience": 40}))
+    assert traced.count(OPTIONS["batch_size"]) == 1
