@@ -242,23 +242,33 @@ def _in_silence():
     """Without orbax's log of what went wrong, tracebacks and all: the error says it once.
 
     Where one of its writers fails, the others go on for a moment and find nobody to report to.
-    What they say of that stays unsaid, whenever they say it: after a failure the hooks stay.
+    What they say of that stays unsaid too: after a failure those hooks stay until the next call.
     """
+    _left.close()
     log, tasks, hook = logging.getLogger("absl"), logging.getLogger("asyncio"), sys.unraisablehook
 
     def others(unraisable):
-        if not isinstance(unraisable.exc_value, RuntimeError):  # the event loop is closed
+        if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
+
+    def unhook():
+        tasks.removeFilter(_nothing)
+        if sys.unraisablehook is others:
+            sys.unraisablehook = hook
 
     log.addFilter(_nothing)
     tasks.addFilter(_nothing)
     sys.unraisablehook = others
+    _left.callback(unhook)
     try:
         yield
-        sys.unraisablehook = hook
-        tasks.removeFilter(_nothing)
+        _left.close()
     finally:
         log.removeFilter(_nothing)
+
+
+_left = contextlib.ExitStack()
+"""Removes the hooks that are in place: during a save or restore, and after one that failed."""
 
 
 def _nothing(record):

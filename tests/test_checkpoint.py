@@ -1,5 +1,6 @@
 """Checkpoints: every bit comes back, damage is found, the one before is used."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -220,6 +221,19 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     assert checkpoint.steps(tmp_path) == [1]
     assert os.listdir(tmp_path) == ["step_00000001"]
     assert checkpoint.restore(tmp_path, {"w": np.float32(0)}).step == 1
+
+
+def test_hooks_that_a_failure_leaves_are_gone_after_the_next_save(tmp_path, monkeypatch):
+    hook, filters = sys.unraisablehook, list(logging.getLogger("asyncio").filters)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_checkpointer", lambda: 1 / 0)
+        for step in (1, 2):
+            with pytest.raises(checkpoint.CheckpointError, match="could not be written"):
+                checkpoint.save(tmp_path, step, TREE)
+    assert sys.unraisablehook is not hook
+    checkpoint.save(tmp_path, 3, TREE)
+    assert sys.unraisablehook is hook
+    assert logging.getLogger("asyncio").filters == filters
 
 
 def test_more_bytes_than_are_free_is_refused_before_writing(tmp_path):
