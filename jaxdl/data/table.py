@@ -68,12 +68,13 @@ class Column:
 Encoder = tuple[Column, ...]
 
 
-def fit(cells: np.ndarray, names: Sequence[str] = ()) -> Encoder:
+def fit(cells: np.ndarray, names: Sequence[str] = (), row_numbers: bool = False) -> Encoder:
     """Decide what each column becomes, from the training part.
 
     Args:
         cells: (m, c) floats or objects; None, NaN and NaT are gaps.
         names: of the columns; "column 1" and so on without.
+        row_numbers: whether columns that by their name and values number the rows are features.
 
     Raises:
         ValueError: for infinite or too large numbers, with row and column, or if no column is
@@ -83,7 +84,7 @@ def fit(cells: np.ndarray, names: Sequence[str] = ()) -> Encoder:
     names = tuple(map(str, names)) or tuple(f"column {i + 1}" for i in range(cells.shape[1]))
     if len(names) != cells.shape[1]:
         raise ValueError(f"Expected one name for each of {cells.shape[1]} columns, got {names}.")
-    encoder = tuple(_decide(cells[:, i], name) for i, name in enumerate(names))
+    encoder = tuple(_decide(cells[:, i], name, row_numbers) for i, name in enumerate(names))
     if not feature_names(encoder):
         raise ValueError(
             "No column is left to learn from: " + "; ".join(c.note for c in encoder if c.note)
@@ -229,7 +230,7 @@ def _text(column: np.ndarray) -> list[str]:
     ]
 
 
-def _decide(column: np.ndarray, name: str) -> Column:
+def _decide(column: np.ndarray, name: str, row_numbers: bool) -> Column:
     missing = _missing(column)
     if missing.all():
         return Column(name, "dropped", note=f"{name!r} is empty in every row")
@@ -242,18 +243,18 @@ def _decide(column: np.ndarray, name: str) -> Column:
             note = f"{', '.join(map(repr, kinds))} in {name!r} read as empty"
             return _number(name, values[~words], True, missing, kinds, note)
     if not words.any():
-        return _number(name, values, gaps, missing)
+        return _number(name, values, gaps, missing, row_numbers=row_numbers)
     if form := _date_form(present):
         years = _years(present, form)
         return Column(name, "date", float(np.nanmedian(years)), gaps=gaps, form=form)
     return _category(name, _text(present), gaps)
 
 
-def _number(name, values, gaps, missing, words=(), note="") -> Column:
+def _number(name, values, gaps, missing, words=(), note="", row_numbers=False) -> Column:
     _check_size(values, np.flatnonzero(~missing), name)
     if np.ptp(values) == 0 and not gaps:
         return Column(name, "dropped", note=f"{name!r} is {values[0]:g} in every row")
-    if _counts_rows(name, values) and not gaps:
+    if _counts_rows(name, values) and not gaps and not row_numbers:
         return Column(name, "dropped", note=f"{name!r} numbers the rows")
     median = float(np.median(values))
     q25, q75 = np.percentile(values, [25, 75])

@@ -34,6 +34,8 @@ class Train:
     """What the target is; auto decides by its values."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
+    keep_row_numbers: bool = False
+    """Learn from columns that number the rows, too; they are left out otherwise."""
     layers: tuple[int, ...] = ()
     """Units of every layer, from the features to the outputs; default: n 64 32 K."""
     activation: str = "relu"

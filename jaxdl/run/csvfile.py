@@ -2,9 +2,11 @@
 
 Cells may be separated by commas, semicolons, tabs or bars; where no comma separates, commas may be
 decimal. What a lenient reader would guess or leave out is refused: cells beyond the last column,
-rows that are too short, bytes that are not UTF-8. Rows count from 1 after the header.
+rows that are too short, bytes that are not UTF-8. Rows count from 1 after the header. Blank lines
+are none, except in a table of one column: there each one above the last row is an empty cell.
 """
 
+import codecs
 import csv
 import io
 import pathlib
@@ -35,17 +37,24 @@ def read(path: pathlib.Path) -> Any:
     limit = csv.field_size_limit(len(content) + 1)  # of the whole process: put back below
     try:
         separator = _separator(content)
-        decimal = _check_rows(content, separator, path)
+        decimal, alone = _check_rows(content, separator, path)
     finally:
         csv.field_size_limit(limit)
+    if alone:  # blank lines are rows, but for those before the header and after the last row
+        content = content.removeprefix(codecs.BOM_UTF8).strip()
     try:
         return pd.read_csv(
             io.BytesIO(content), sep=separator, decimal=decimal, encoding="utf-8-sig",
-            index_col=False, low_memory=False, skipinitialspace=True,
+            index_col=False, low_memory=False, skipinitialspace=True, skip_blank_lines=not alone,
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         said = " ".join(str(error).split()).rstrip(".")[:200]
         raise ValueError(f"{path} cannot be read as CSV: {said}.") from None
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether the header left the column's name empty: pandas then calls it "Unnamed: 0"."""
+    return not name.strip() or name.startswith("Unnamed: ")
 
 
 def check_commas(column: Any, name: str, path: pathlib.Path) -> None:
@@ -103,20 +112,21 @@ def _separator(content):
 def _check_rows(content, separator, path):
     """A table of one shape: as many cells in every row as the header has names, all different.
 
-    Returns the decimal mark: a comma if some cells are like 3,14 and none is like 3.14.
+    Returns the decimal mark, a comma if some cells are like 3,14 and none is like 3.14, and
+    whether there is one column only.
     """
     commas = points = False
     reader = _reader(content, separator)
-    rows = _rows(reader)
-    header = [name.strip() for name in next(rows, [])]
+    header = [name.strip() for name in next(_rows(reader), [])]
     _check_header(header, path)
-    for i, row in enumerate(rows, 1):
-        if len(row) != len(header):
+    alone = len(header) == 1
+    for i, row in enumerate(reader if alone else _rows(reader), 1):
+        if len(row) != len(header) and not (alone and not row):
             _check_length(header, row, f"{path}: row {i} (line {reader.line_num})")
         if separator != "," and not points:
             commas = commas or any(DECIMAL_COMMA.fullmatch(cell) for cell in row)
             points = any(DECIMAL_POINT.fullmatch(cell) for cell in row)
-    return "," if commas and not points else "."
+    return "," if commas and not points else ".", alone
 
 
 def _reader(content, separator):

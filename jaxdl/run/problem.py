@@ -48,7 +48,7 @@ def build(dataset: data.Dataset, config: Train) -> Problem:
     if "train" not in raw:
         raise ValueError(f"--split {config.split} leaves nothing to train on.")
     outputs = len(dataset.target_names) if kind == "classes" else 1
-    encoder, raw = _encoded(raw, dataset.feature_names)
+    encoder, raw = _encoded(raw, dataset.feature_names, config.keep_row_numbers)
     sizes = _sizes(config.layers, raw["train"].x.shape[1], outputs)
     loss = _loss(kind, sizes)
     scaler = (
@@ -95,11 +95,11 @@ def answers(outputs: np.ndarray, loss: str, classes: list[str], target_scaler: A
     return [classes[i] for i in hard]
 
 
-def _encoded(raw, names):
+def _encoded(raw, names, row_numbers):
     """Text, dates and gaps as numbers, by what the training part holds; plain numbers stay."""
     if all(table.is_plain(part.x) for part in raw.values()):
         return None, raw
-    encoder = table.fit(raw["train"].x, names)
+    encoder = table.fit(raw["train"].x, names, row_numbers)
     return encoder, {k: part._replace(x=table.apply(encoder, part.x)) for k, part in raw.items()}
 
 

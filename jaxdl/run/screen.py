@@ -1,6 +1,7 @@
 """What `jaxdl train` shows on the terminal."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,16 @@ def console(quiet: bool = False) -> Any:
     return Console(quiet=quiet, highlight=False)
 
 
-def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resuming: bool) -> None:
-    """The data, the split, the network and the baseline to beat."""
+def opening(
+    console: Any,
+    dataset: Any,
+    task: Any,
+    options: Any,
+    out: Any,
+    resuming: bool,
+    said: Sequence[str] = (),
+) -> None:
+    """The data and what was `said` about it, the split, the network and the baseline to beat."""
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -26,7 +35,7 @@ def opening(console: Any, dataset: Any, task: Any, options: Any, out: Any, resum
     what = f"{len(dataset.target_names)} classes" if task.kind == "classes" else "one number"
     columns = f"{dataset.x.shape[1]} columns as " if task.encoder else ""
     table.add_row("data", f"{escape(dataset.name)}: {m:,} examples, {columns}{n} features, {what}")
-    for note in _notes(dataset, task):
+    for note in [*map(escape, said), *_notes(dataset, task)]:
         table.add_row("", f"[yellow]{note}[/]")
     sizes = "  ".join(f"{name} {len(y):,}" for name, (_, y) in task.parts.items())
     table.add_row("split", f"{sizes}  [dim](seed {options.seed})[/]")

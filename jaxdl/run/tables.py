@@ -7,6 +7,7 @@ twice. Rows count from 1 after the header.
 
 import io
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from jaxdl.run import csvfile
 
 SUFFIXES = (".csv", ".parquet", ".npz")
 NESTED = (list, tuple, dict, set, np.ndarray)
+
+FEWEST_NUMBERED = 10
+"""In a table of fewer rows a feature may well count like 1, 2, 3 without numbering them."""
 
 
 def is_file(name: str) -> bool:
@@ -30,7 +34,12 @@ def stem(name: str) -> str:
 
 
 def load(
-    name: str, target: str | None = None, task: str = "auto", drop: tuple[str, ...] = ()
+    name: str,
+    target: str | None = None,
+    task: str = "auto",
+    drop: tuple[str, ...] = (),
+    keep_row_numbers: bool = True,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> Dataset:
     """The built-in data set, or the table in a file, as a Dataset.
 
@@ -43,6 +52,8 @@ def load(
         task: "classification", "regression", or "auto": classes are text, booleans, or at most
             50 different whole numbers that repeat.
         drop: columns to leave out.
+        keep_row_numbers: False leaves out columns of a table that number its rows.
+        tell: called with a sentence for each of those.
 
     Raises:
         ValueError: for whatever cannot be learned from, with row and column named.
@@ -52,7 +63,10 @@ def load(
         return data.load(name)
     path = existing(name)
     if path.suffix.lower() != ".npz":
-        return from_frame(read(path), path, target, task, drop)
+        frame = read(path)
+        if not keep_row_numbers:
+            frame = _without_row_numbers(frame, {target, *drop}, tell)
+        return from_frame(frame, path, target, task, drop)
     x, y, names = _from_npz(path, target or "y")
     y, classes = targets.targets(y, task, target or "y", f"{path}: ")
     return Dataset(np.ascontiguousarray(x), y, path.stem, names, classes)
@@ -69,6 +83,35 @@ def from_frame(
     x = np.ascontiguousarray(cells(frame, path))
     y, classes = targets.targets(y, task, target or "y", f"{path}: ")
     return Dataset(x, y, path.stem, tuple(frame), classes)
+
+
+def _without_row_numbers(frame, others, tell):
+    """The table without columns that number its rows, if a feature besides `others` is left.
+
+    They hold 1..n or 0..n−1 in the order of the rows, or come first without a name, as the index
+    that pandas writes: whatever they seem to teach is the order of this very file.
+    """
+    features = [name for name in frame if name not in others]
+    numbers = [name for name in features if _numbers_rows(frame[name])]
+    if frame.columns[0] in features and csvfile.is_unnamed(frame.columns[0]):
+        numbers = list(dict.fromkeys([frame.columns[0], *numbers]))
+    if len(numbers) == len(features):
+        return frame
+    for name in numbers:
+        what = (
+            "the first column has no name, so it is taken for the rows' own and left out"
+            if csvfile.is_unnamed(name)
+            else f"{name!r} numbers the rows, so it is left out"
+        )
+        tell(f"{what}; --keep-row-numbers makes it a feature")
+    return frame.drop(columns=numbers)
+
+
+def _numbers_rows(column):
+    values, m = column.to_numpy(), len(column)
+    if values.dtype.kind not in "iuf" or m < FEWEST_NUMBERED:
+        return False
+    return values[0] in (0, 1) and bool((values == values[0] + np.arange(m)).all())
 
 
 def existing(name: str) -> pathlib.Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -50,6 +51,23 @@ def test_the_folder_holds_what_was_promised(run):
     assert "vegaEmbed" in page and 'src="http' not in page
 
 
+def test_a_run_compiles_few_programs(tmp_path):
+    """Every operation outside of a program would be one, and a start takes as long as they all."""
+    names = []
+
+    def note(name, seconds, **more):
+        if name == "/jax/core/compile/backend_compile_duration":
+            names.append(more.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        sizes = ["--layers", "13", "7", "5", "3"]  # that no other test has compiled
+        assert cli.main(["train", "--data", "wine", *sizes, "--out", str(tmp_path / "few")]) == 0
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert 1 <= len(names) <= 6, names
+
+
 def test_predict_prints_one_prediction_a_row_and_nothing_else(run, tmp_path, capsys):
     wine = data.load("wine")
     assert cli.main(["predict", str(run), "wine"]) == 0
@@ -64,6 +82,42 @@ def test_predict_prints_one_prediction_a_row_and_nothing_else(run, tmp_path, cap
     (tmp_path / "new.csv").write_text("\n".join([header, *rows]) + "\n")
     assert cli.main(["predict", str(run), str(tmp_path / "new.csv")]) == 0
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_row_numbers_are_named_left_out_and_not_asked_for_again(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [f"{i},{x:.3f},{2 * x:.3f}\n" for i, x in enumerate(rng.normal(size=40), 1)]
+    (tmp_path / "new.csv").write_text("".join(["x\n", *(r.split(",")[1] + "\n" for r in rows)]))
+    (tmp_path / "t.csv").write_text("".join(["nth,x,y\n", *rows]))
+    arguments = ["train", "--data", str(tmp_path / "t.csv"), "--target", "y", "--epochs", "2"]
+    predicted = []
+    for out, *more in (("without",), ("dropped", "--drop", "nth"), ("with", "--keep-row-numbers")):
+        assert cli.main([*arguments, "--out", str(tmp_path / out), *more]) == 0
+        told = "'nth' numbers the rows, so it is left out" in " ".join(
+            capsys.readouterr().out.split()
+        )
+        assert told == (out == "without")
+        for table in ("t.csv", "new.csv") if out != "with" else ("t.csv",):
+            assert cli.main(["predict", str(tmp_path / out), str(tmp_path / table)]) == 0
+            predicted.append(capsys.readouterr().out)
+    assert len(set(predicted[:4])) == 1 and predicted[4] != predicted[0]
+    assert cli.main(["predict", str(tmp_path / "with"), str(tmp_path / "new.csv")]) == 2
+    assert "'nth'" in capsys.readouterr().err
+
+
+def test_a_blank_line_of_one_column_has_a_prediction_of_its_own(tmp_path, capsys):
+    rows = "".join(f"{x / 10},{x / 5}\n" for x in range(40))
+    (tmp_path / "t.csv").write_text("x,y\n" + rows)
+    arguments = ["--data", str(tmp_path / "t.csv"), "--target", "y", "--epochs", "2"]
+    assert cli.main(["train", *arguments, "--out", str(tmp_path / "run")]) == 0
+    predicted = []
+    for text in ("x\n0.5\n2.5\n", "x\n0.5\n\n2.5\n"):
+        (tmp_path / "new.csv").write_text(text)
+        capsys.readouterr()
+        assert cli.main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv")]) == 0
+        predicted.append(capsys.readouterr().out.splitlines())
+    whole, gap = predicted
+    assert len(gap) == 3 and [gap[0], gap[2]] == whole
 
 
 def test_resuming_continues_with_the_same_bits(run, tmp_path):

@@ -198,3 +198,70 @@ def test_dropped_columns_and_forced_tasks(tmp_path):
     assert tables.load(path, "c", "regression", ("id",)).y.dtype == np.float32
     with pytest.raises(ValueError, match="4 classes in 4 rows"):
         tables.load(path, "a", "classification", ("id",))
+
+
+def numbered(first, name="i", m=12):
+    """A table whose first column counts from `first`; y follows from x alone."""
+    return f"{name},x,y\n" + "".join(f"{first + i},{i * i % 7},{i * i % 7 / 2}\n" for i in range(m))
+
+
+LEFT_OUT = {
+    "from 0": (numbered(0), "'i' numbers the rows"),
+    "from 1": (numbered(1), "'i' numbers the rows"),
+    "without a name": (numbered(0, ""), "the first column has no name"),
+    "the index of a part": (
+        ",x,y\n" + "7,1,2.5\n3,2,1.5\n9,4,0.5\n",
+        "the first column has no name",
+    ),
+    "names of rows": (",x,y\n" + "p,1,2.5\nq,2,1.5\nr,4,0.5\n", "the first column has no name"),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_row_numbers_are_left_out_with_a_sentence_and_kept_on_request(case, tmp_path):
+    text, sentence = LEFT_OUT[case]
+    path, said = write(tmp_path, text), []
+    assert tables.load(path, "y", keep_row_numbers=False, tell=said.append).feature_names == ("x",)
+    assert len(said) == 1 and sentence in said[0] and "--keep-row-numbers" in said[0]
+    assert len(tables.load(path, "y", tell=said.append).feature_names) == 2 and len(said) == 1
+
+
+FEATURES = {
+    "from 2": (numbered(2), ("i", "x")),
+    "in another order": (
+        "i,x,y\n" + "".join(f"{5 * i % 12},1,{i / 2}\n" for i in range(12)), ("i", "x"),
+    ),
+    "few rows": (numbered(1, m=5), ("i", "x")),
+    "all there is": ("i,y\n" + "".join(f"{i},{i / 2}\n" for i in range(12)), ("i",)),
+    "not the first": ("x,,y\n1,5,0.5\n2,3,1.5\n3,1,2.5\n", ("x", "Unnamed: 1")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FEATURES)
+def test_what_only_looks_like_row_numbers_stays(case, tmp_path):
+    text, names = FEATURES[case]
+    said = []
+    found = tables.load(write(tmp_path, text), "y", keep_row_numbers=False, tell=said.append)
+    assert (found.feature_names, said) == (names, [])
+
+
+ONE_COLUMN = {
+    "between": ("a\n1\n\n3\n", [1, np.nan, 3]),
+    "first": ("a\n\n2\n", [np.nan, 2]),
+    "spaces, windows lines": ("a\r\n1\r\n  \r\n\r\n4\r\n", [1, np.nan, np.nan, 4]),
+    "before the header and at the end": (b"\xef\xbb\xbf\n\na\n1\n2\n\n \n", [1, 2]),
+    "quoted": ('a\n1\n""\n', [1, np.nan]),
+}
+
+
+@pytest.mark.parametrize("case", ONE_COLUMN)
+def test_a_blank_line_in_a_table_of_one_column_is_a_row(case, tmp_path):
+    text, expected = ONE_COLUMN[case]
+    found = tables.columns(pathlib.Path(write(tmp_path, text)), ("a",))
+    np.testing.assert_array_equal(np.asarray(found, float)[:, 0], expected)
+
+
+def test_rows_of_one_column_count_blank_lines(tmp_path):
+    path = pathlib.Path(write(tmp_path, "a\n1\n\n2,3\n"))
+    with pytest.raises(ValueError, match=r"row 3 \(line 4\) goes on after"):
+        tables.columns(path, ("a",))

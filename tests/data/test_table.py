@@ -67,6 +67,12 @@ DROPPED = {
 }
 
 
+def test_row_numbers_are_features_on_request():
+    cells = np.stack([np.arange(50), np.tile([1.0, np.nan], 25)], axis=1).astype(object)
+    kinds = [[c.kind for c in table.fit(cells, ("id", "x"), keep)] for keep in (False, True)]
+    assert kinds == [["dropped", "number"], ["number", "number"]]
+
+
 @pytest.mark.parametrize("case", DROPPED)
 def test_what_teaches_nothing_is_left_out_and_said(case):
     values, name, note = DROPPED[case]
