@@ -136,7 +136,7 @@ def fit(
         return _fit(plan, epochs, params, arrays, key)
     program = _compiled(plan, epochs) if hashable(plan) else _jitted(plan, epochs)
     result = program(*devices.everywhere(plan.mesh, (params, arrays, key)))
-    if plan.patience is None:
+    if plan.patience is None or not errors.is_concrete(result.epochs):  # of a traced rate, say
         return result
     ran = int(result.epochs)
     return result._replace(history={name: h[:ran] for name, h in result.history.items()})

@@ -90,3 +90,15 @@ def test_parameters_broken_by_the_very_last_update_are_seen():
     )
     assert np.isfinite(result.history["cost"]).all() and not np.isfinite(result.params["t"])
     assert int(result.diverged_at) == 0
+
+
+def test_runs_that_differ_only_in_what_their_functions_close_over_stop_each_for_itself():
+    def epochs(rate):
+        return train.fit(
+            count, {"t": jnp.float32(0)}, optim.sgd(rate), classes(), epochs=6, key=KEY,
+            dev=classes(), dev_objective=table, patience=1,
+        ).epochs  # fmt: skip
+
+    # t = 1, 2, 3: costs 5 3 4. With a rate of 2 t = 2, 4, 6: costs 3 2 7.
+    rates = jnp.array([1.0, 2.0, 3.0])  # t = 3, 6: costs 4 7
+    np.testing.assert_array_equal(jax.vmap(epochs)(rates), [3, 3, 2])
