@@ -223,6 +223,6 @@ def _run_and_tell(
             screen.show_ledger(ledger.write(folder, evidence if evidence.is_dir() else None))
         except KeyboardInterrupt:
             finished = False
-            again = f"python -m jaxdl.lab.ledger --results {folder}"
-            print(f"Interrupted before the ledger was written; {again} writes it.")
+            command = f"python -m jaxdl.lab.ledger --results {folder}"
+            print(f"Interrupted before the ledger was written; {command} writes it.")
     return 0 if finished and not any(isinstance(o, Failure) for o in outcomes) else 1
