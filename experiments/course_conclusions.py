@@ -196,7 +196,7 @@ def _keys(config):
 
 def run(config):
     """Accuracies of every arm in every seed, (seeds, arms), for each assignment."""
-    seeds = {"seed": np.arange(config.seeds) + config.seeds * 1000 * config.seed}
+    seeds = {"seed": config.seed + np.arange(config.seeds)}
     trials = {
         "initialization": initialization(config.steps),
         "optimizers": optimizers(config.epochs),
