@@ -7,12 +7,13 @@ import numpy as np
 
 from jaxdl.gradcheck.diagnose import diagnose
 from jaxdl.gradcheck.problem import Point, Problem
+from tests.compiling import once
 
 
 @functools.cache
 def derivative(loss):
     """`jax.grad(loss)`, compiled once for all mutants."""
-    return jax.jit(jax.grad(loss))
+    return once(jax.grad(loss))
 
 
 def problem(loss, grad, params, args, batch=None, sizes=(3, 4), seed=0) -> Problem:

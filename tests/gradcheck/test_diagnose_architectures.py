@@ -11,6 +11,7 @@ import pytest
 
 from jaxdl.gradcheck.replay.backward import sweep
 from jaxdl.gradcheck.replay.trace import trace
+from tests.compiling import once
 from tests.gradcheck.diagnosis import causes
 
 stop = jax.lax.stop_gradient
@@ -174,7 +175,7 @@ TABLE = [
 @pytest.mark.parametrize("loss, bug, change, cause", TABLE)
 def test_the_bug_is_named(loss, bug, change, cause):
     params, *args = DRAWS[loss]
-    derivative = jax.jit(jax.grad(lambda *a: loss(*a, bug=bug)))
+    derivative = once(jax.grad(lambda *a: loss(*a, bug=bug)))
 
     def grad(*a):
         g = jax.tree.map(np.asarray, derivative(*a))
@@ -187,7 +188,7 @@ def test_the_bug_is_named(loss, bug, change, cause):
 def test_the_tape_gives_the_gradient_of_jax(loss):
     params, *args = DRAWS[loss]
     with jax.enable_x64(True):
-        expected = jax.tree.leaves(jax.grad(loss)(params, *args))
+        expected = jax.tree.leaves(once(jax.grad(loss))(params, *args))
         expected = [np.asarray(g) for g in expected]
     for ours, theirs in zip(sweep(trace(loss, params, tuple(args))).grads(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * max(1, np.abs(theirs).max()))

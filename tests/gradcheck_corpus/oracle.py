@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.compiling import once
+
 from .case import Case
 
 
@@ -35,7 +37,7 @@ def points(case: Case, count: int):
 @functools.cache
 def derivative(loss: Callable) -> Callable:
     """`jax.grad(loss)`, compiled once for a loss and all its mutants."""
-    return jax.jit(jax.grad(loss))
+    return once(jax.grad(loss))
 
 
 def disagreements(case: Case, count: int) -> Iterator[float]:
