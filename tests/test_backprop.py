@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jaxdl import activations, backprop, layers, losses, models
 from tests.comparing import FLOAT32, FLOAT64, assert_trees_close
+from tests.compiling import once
 
 FACTORS = {
     "activation": ["identity", "sigmoid", "tanh", "relu", "leaky_relu"],
@@ -110,9 +111,7 @@ def both(model, loss, penalties, params, x, y, call):
         cost = losses.objective(model, loss, **penalties)
         return by_hand, jax.value_and_grad(cost)(params, x, y, **call)
 
-    # Compiled once and run once: the optimiser's time is not worth it here.
-    fast = jax.jit(pair, compiler_options={"xla_backend_optimization_level": 0})
-    return fast(params, x, y, call)
+    return once(pair)(params, x, y, call)
 
 
 def to_float32(a):
@@ -160,7 +159,7 @@ def test_the_oracles_propagate_unit(oracle, x64):
     model = models.logistic_regression(2)
     params = [{"w": jnp.array(unit["w"], float), "b": jnp.array([unit["b"]], float)}]
     x, y = jnp.array(unit["X"], float).T, jnp.array(unit["Y"], float).T
-    cost, grads = backprop.value_and_grad(model, "binary_cross_entropy")(params, x, y)
+    cost, grads = once(backprop.value_and_grad(model, "binary_cross_entropy"))(params, x, y)
     assert float(cost) == pytest.approx(unit["cost"], abs=5e-12)
     assert grads[0]["w"].tolist() == [pytest.approx(w, abs=5e-9) for w in unit["dw"]]
     assert float(grads[0]["b"][0]) == pytest.approx(unit["db"], abs=5e-13)
@@ -196,7 +195,7 @@ def test_traced_penalties_and_keep_prob(x64):
     )
     strengths, probabilities = jnp.array([0.0, 0.5]), jnp.array([0.5, 1.0])
     grid = [
-        jax.jit(jax.vmap(lambda s, p, f=f: grads(s, p, f)))(strengths, probabilities)
+        once(jax.vmap(lambda s, p, f=f: grads(s, p, f)))(strengths, probabilities)
         for f in (by_hand, auto)
     ]
     assert_trees_close(*grid, FLOAT64)
@@ -210,7 +209,7 @@ def test_custom_vjp_runs_the_hand_derived_rule(training, x64):
     key = jax.random.key(1) if training else None
 
     def cost(apply):
-        return jax.jit(jax.grad(lambda p: (apply(p, x, key) ** 2).sum()))(params)
+        return once(jax.grad(lambda p: (apply(p, x, key) ** 2).sum()))(params)
 
     auto = cost(lambda p, x, key: layers.apply(marked, p, x, key))
     assert_trees_close(cost(backprop.with_custom_vjp(marked)), auto, FLOAT64)
@@ -221,9 +220,10 @@ def test_custom_vjp_runs_the_hand_derived_rule(training, x64):
 def test_custom_vjp_under_vmap_and_without_a_key(x64):
     model = models.mlp((3, 4, 1), "sigmoid")
     apply = backprop.with_custom_vjp(model)
-    params, x = model.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 3))
-    each = jax.vmap(jax.grad(lambda p, row: apply(p, row[None, :])[0, 0]), (None, 0))(params, x)
-    together = jax.grad(lambda p: layers.apply(model, p, x).sum())(params)
+    params, x = model.init(jax.random.key(0)), np.random.default_rng(1).normal(size=(7, 3))
+    row_by_row = jax.vmap(jax.grad(lambda p, row: apply(p, row[None, :])[0, 0]), (None, 0))
+    each = once(row_by_row)(params, x)
+    together = once(jax.grad(lambda p: layers.apply(model, p, x).sum()))(params)
     assert_trees_close(jax.tree.map(lambda g: g.sum(axis=0), each), together, FLOAT64)
 
 
@@ -232,11 +232,15 @@ def test_gradients_have_the_dtype_of_what_they_are_the_gradient_of(of_params, of
     model = models.mlp((3, 4, 1), "tanh")
     params = jax.tree.map(lambda p: p.astype(of_params), model.init(jax.random.key(0)))
     x, y = jnp.ones((5, 3), of_x), jnp.ones((5, 1), of_x)
-    with jax.numpy_dtype_promotion("standard"):
+    marked = backprop.with_custom_vjp(model)
+
+    def gradients(params, x, y):
         _, by_hand = backprop.value_and_grad(model, "squared_error", l2=0.1)(params, x, y)
         auto = jax.grad(losses.objective(model, "squared_error", l2=0.1))(params, x, y)
-        marked = backprop.with_custom_vjp(model)
-        through = jax.grad(lambda p, x: marked(p, x).sum(), argnums=(0, 1))(params, x)
+        return by_hand, auto, jax.grad(lambda p, x: marked(p, x).sum(), argnums=(0, 1))(params, x)
+
+    with jax.numpy_dtype_promotion("standard"):
+        by_hand, auto, through = once(gradients)(params, x, y)
     assert jax.tree.map(jnp.result_type, by_hand) == jax.tree.map(jnp.result_type, auto)
     assert jax.tree.map(jnp.result_type, through) == jax.tree.map(jnp.result_type, (params, x))
 

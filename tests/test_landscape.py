@@ -12,6 +12,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxdl import landscape
+from tests.compiling import once
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
@@ -53,7 +54,7 @@ def test_hvp_equals_the_dense_product():
     flat, unravel = ravel_pytree(params)
     v = np.random.default_rng(1).normal(size=flat.shape)
 
-    @jax.jit
+    @once
     def both(v):
         product = ravel_pytree(landscape.hvp(loss, params, unravel(v), *data))[0]
         return product, landscape.hessian(loss, params, *data) @ v
@@ -76,7 +77,7 @@ def test_by_hand():
 def test_lanczos_equals_dense_on_five_hundred_parameters():
     loss, params, data = network((20, 20, 4))
     assert ravel_pytree(params)[0].size == 504
-    dense = np.asarray(jax.jit(partial(landscape.spectrum, loss))(params, *data))
+    dense = np.asarray(once(partial(landscape.spectrum, loss))(params, *data))
     found = landscape.extreme_eigenvalues(loss, params, *data, key=KEY)
     assert found.steps < 504
     np.testing.assert_allclose([found.smallest, found.largest], dense[[0, -1]], rtol=1e-6)
@@ -135,7 +136,7 @@ def two_wells(p):
 
 def test_the_search_finds_points_of_any_index():
     starts = jnp.array([[0.1, 0.5], [1.4, 0.5], [-0.8, -2.0]])
-    points = jax.jit(jax.vmap(partial(landscape.find_critical_point, two_wells)))(starts)
+    points = once(jax.vmap(partial(landscape.find_critical_point, two_wells)))(starts)
     assert [landscape.STATUSES[s] for s in points.status] == ["converged"] * 3
     np.testing.assert_allclose(points.params, [[0, 0], [1, 0], [-1, 0]], atol=1e-6)
     assert points.index.tolist() == [1, 0, 0] and points.gradient_norm.max() <= 1.5e-8
@@ -171,13 +172,13 @@ def test_many_searches_in_one_program():
     loss, params, data = network((2, 2, 1))
     flat, unravel = ravel_pytree(params)
     starts = jax.vmap(unravel)(np.random.default_rng(1).normal(size=(32, flat.size)))
-    points = jax.jit(
-        jax.vmap(lambda p: landscape.find_critical_point(loss, p, *data, max_steps=200))
-    )(starts)
+    points = once(jax.vmap(lambda p: landscape.find_critical_point(loss, p, *data, max_steps=200)))(
+        starts
+    )
     converged = np.asarray(points.status) == 0
     assert converged.mean() > 0.3
 
-    @jax.jit
+    @once
     @jax.vmap
     def again(p):
         gradient = ravel_pytree(jax.grad(loss)(p, *data))[0]
@@ -208,18 +209,18 @@ def test_slices_are_the_loss_along_the_directions():
     loss, params, data = network((3, 2, 1))
     u, v = (jax.tree.map(lambda leaf, s=s: jnp.full_like(leaf, s), params) for s in (0.3, -0.1))
     a, b = np.linspace(-1, 1, 5), np.linspace(-2, 2, 3)
-    costs = jax.jit(partial(landscape.plane, loss))(params, u, v, a, b, *data)
+    costs = once(partial(landscape.plane, loss))(params, u, v, a, b, *data)
     assert costs.shape == (5, 3)
     np.testing.assert_allclose(costs[2, 1], loss(params, *data))
     there = jax.tree.map(lambda p, u, v: p + a[0] * u + b[2] * v, params, u, v)
     np.testing.assert_allclose(costs[0, 2], loss(there, *data))
-    along = jax.jit(partial(landscape.line, loss))(params, u, a, *data)
+    along = once(partial(landscape.line, loss))(params, u, a, *data)
     np.testing.assert_allclose(along, costs[:, 1])
 
 
 def test_directions_are_as_long_as_the_columns():
     _, params, _ = network((5, 3))
-    d = jax.jit(landscape.random_direction)(KEY, params)
+    d = once(landscape.random_direction)(KEY, params)
     for ours, leaf in zip(jax.tree.leaves(d), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(
             jnp.linalg.norm(ours, axis=0), jnp.linalg.norm(leaf, axis=0), atol=1e-12

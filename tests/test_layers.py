@@ -5,6 +5,7 @@ import pytest
 
 from jaxdl import activations, layers, models
 from tests.comparing import FLOAT64, assert_trees_close
+from tests.compiling import once
 
 KEY = jax.random.key(0)
 
@@ -40,19 +41,32 @@ LAYERS = {
 def test_backward_by_hand_equals_vjp(name, training, x64):
     layer = LAYERS[name]
     params = layer.init(KEY)
-    x = jax.random.normal(jax.random.key(1), (6, 3))
+    x = np.random.default_rng(1).normal(size=(6, 3))
     key = jax.random.key(2) if training else None
-    y, vjp = jax.vjp(lambda p, x: layers.apply(layer, p, x, key), params, x)
-    dy = jax.random.normal(jax.random.key(3), y.shape)
-    ours, residuals = layer.forward(params, x, key)
-    np.testing.assert_array_equal(ours, y)
-    assert_trees_close(layer.backward(params, residuals, dy), vjp(dy), FLOAT64)
+
+    def by_hand(params, x, dy):
+        y, residuals = layer.forward(params, x, key)
+        return y, layer.backward(params, residuals, dy)
+
+    def auto(params, x, dy):
+        y, vjp = jax.vjp(lambda p, x: layers.apply(layer, p, x, key), params, x)
+        return y, vjp(dy)
+
+    dy = np.random.default_rng(3).normal(size=jax.eval_shape(layer.forward, params, x)[0].shape)
+    (ours, grads), (theirs, expected) = once(by_hand)(params, x, dy), once(auto)(params, x, dy)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
+    assert_trees_close(grads, expected, FLOAT64)
 
 
 def test_residuals_are_arrays_only():
     for layer in LAYERS.values():
-        _, residuals = layer.forward(layer.init(KEY), jnp.ones((2, 3)), KEY)
-        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(residuals))
+
+        def residuals_of(key, x, layer=layer):
+            _, residuals = layer.forward(layer.init(key), x, key)
+            # Here, where they are what the layer gives: what leaves a traced function is an array.
+            assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(residuals))
+
+        jax.eval_shape(residuals_of, KEY, jnp.ones((2, 3)))
 
 
 def test_sequential_hands_each_layer_its_own_key():
@@ -93,7 +107,8 @@ def test_inverted_dropout_keeps_the_expected_activation(keep_prob, dtype):
 
 def test_each_hidden_layer_has_its_own_keep_prob():
     model = models.mlp((3, 200, 300, 2), "sigmoid", keep_prob=[0.9, 0.1])
-    _, residuals = model.forward(model.init(KEY), jnp.ones((50, 3)), KEY)
+    params = once(model.init)(KEY)
+    _, residuals = once(model.forward)(params, jnp.ones((50, 3)), KEY)
     shares = [float((mask > 0).mean()) for _, _, mask in residuals[:2]]
     assert shares == [pytest.approx(0.9, abs=0.02), pytest.approx(0.1, abs=0.02)]
 
@@ -227,8 +242,13 @@ def test_mlp_refuses(sizes, keep_prob, message):
 def test_saturated_and_dead_units_stay_finite():
     for name in activations.ACTIVATIONS:
         model = models.mlp((2, 3, 1), name)
-        params = jax.tree.map(lambda w: 1e4 * jnp.ones_like(w), model.init(KEY))
+        params = jax.tree.map(lambda w: np.full_like(w, 1e4), model.init(KEY))
+
+        def gradients(params, x, model=model):
+            y, residuals = model.forward(params, x)
+            return model.backward(params, residuals, jnp.ones_like(y))[0]
+
+        compiled = once(gradients)
         for sign in (-1.0, 1.0):
-            y, residuals = model.forward(params, sign * jnp.ones((2, 2)))
-            grads, _ = model.backward(params, residuals, jnp.ones_like(y))
+            grads = compiled(params, jnp.full((2, 2), sign))
             assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads))

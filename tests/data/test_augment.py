@@ -9,6 +9,7 @@ import pytest
 
 from jaxdl import backprop, losses, models, tree
 from jaxdl.data import augment
+from tests import compiling
 
 KEY = jax.random.key(0)
 GEOMETRIC = {
@@ -19,7 +20,7 @@ GEOMETRIC = {
 }
 NOISE = partial(augment.noise, scale=0.1)
 AUGMENTATIONS = {**GEOMETRIC, "noise": NOISE, "composed": augment.compose(augment.flip, NOISE)}
-JITTED = {name: jax.jit(f) for name, f in AUGMENTATIONS.items()}  # all on 40 images of 8 × 8
+JITTED = {name: compiling.once(f) for name, f in AUGMENTATIONS.items()}  # all on 40 images of 8 × 8
 IMAGES = jax.random.uniform(jax.random.key(9), (40, 8, 8))
 
 
@@ -63,13 +64,15 @@ def test_shift_moves_whole_pixels_and_fills():
         (i, j) for i in (1, 2, 3) for j in (4, 5, 6)
     }
     assert set(np.unique(out)) == {0, 7}
-    filled = jax.jit(partial(augment.shift, pixels=1, fill=-1.0))(jnp.ones((40, 8, 8)), key=KEY)
+    filled = compiling.once(partial(augment.shift, pixels=1, fill=-1.0))(
+        jnp.ones((40, 8, 8)), key=KEY
+    )
     assert set(np.unique(filled)) == {-1, 1}
 
 
 def test_turning_by_right_angles_is_exact():
     angle = jnp.full((40, 1, 1), jnp.pi / 2)
-    quarter = jax.jit(lambda x: augment._warp(x, augment._turned(x, angle), 0.0))(IMAGES)
+    quarter = compiling.once(lambda x: augment._warp(x, augment._turned(x, angle), 0.0))(IMAGES)
     expected = [np.rot90(IMAGES, k, axes=(1, 2)) for k in (1, 3)]
     # Corners may be read a rounding error outside the image.
     inner = (slice(None), slice(1, -1), slice(1, -1))
@@ -78,7 +81,7 @@ def test_turning_by_right_angles_is_exact():
 
 def test_elastic_is_smooth_and_scales_with_alpha():
     ramp = jnp.tile(jnp.arange(16.0)[None, None], (8, 16, 1))  # reads off the shift across
-    distort = jax.jit(lambda alpha: augment.elastic(ramp, alpha, 3.0, key=KEY) - ramp)
+    distort = compiling.once(lambda alpha: augment.elastic(ramp, alpha, 3.0, key=KEY) - ramp)
     moved, double, still = (np.asarray(distort(a))[:, 4:-4, 4:-4] for a in (4.0, 8.0, 0.0))
     assert 0.05 < moved.std() < 1
     assert np.abs(np.diff(moved, axis=1)).max() < 0.5 * np.abs(moved).max()
@@ -101,9 +104,9 @@ def test_gradients_through_an_augmented_objective(x64):
     x, y = rng.normal(size=(10, 64)), (np.arange(10.0) % 2)[:, None]
     params = [{"w": rng.normal(size=(64, 1)), "b": np.zeros(1)}]
     shape = (8, 8)
-    auto = jax.jit(jax.value_and_grad(augment.augmented(plain, distort, shape)))
+    auto = compiling.once(jax.value_and_grad(augment.augmented(plain, distort, shape)))
     cost, gradient = auto(params, x, y, KEY)
-    by_hand = jax.jit(augment.augmented(hand, distort, shape))(params, x, y, KEY)
+    by_hand = compiling.once(augment.augmented(hand, distort, shape))(params, x, y, KEY)
     np.testing.assert_allclose(cost, by_hand[0], rtol=1e-12)
     assert tree.norm(tree.subtract(gradient, by_hand[1])) < 1e-12
     evaluated = plain(params, x, y)
