@@ -51,6 +51,7 @@ def start(out, options):
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         devices.keep_compiled_programs()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # children are many
         status = cli.main(["train", *options, "--out", str(out), "--resume"])
     finally:
         os._exit(status)

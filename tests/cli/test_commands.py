@@ -19,14 +19,6 @@ from jaxdl.run import folder
 WINE = ["train", "--data", "wine", "--layers", "13", "8", "3", "--lr", "0.01", "--seed", "3"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    """The programs that these tests start keep what they compile in a folder of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "wine"

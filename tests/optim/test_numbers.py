@@ -10,6 +10,7 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.optim import testing
+from tests.compiling import once
 from tests.optim.cases import LR, RECIPES
 
 
@@ -135,9 +136,9 @@ def test_a_sweep_over_256_rates_is_one_vmap(recipe, x64):
         return descend(recipe, rate)
 
     rates = jnp.geomspace(1e-4, 1e-1, 256)
-    swept = jax.jit(jax.vmap(run))(rates)
+    swept = once(jax.vmap(run))(rates)
     assert len(traces) == 1
-    one = jax.jit(lambda rate: descend(recipe, rate))
+    one = once(lambda rate: descend(recipe, rate))
     alone = jax.tree.map(lambda *runs: jnp.stack(runs), *[one(rate) for rate in rates])
     for a, b in zip(jax.tree.leaves(swept), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
@@ -196,7 +197,7 @@ def updates_of(optimizer, params, gradients):
         return state, updates
 
     with jax.numpy_dtype_promotion("standard"):
-        return jax.jit(lambda: jax.lax.scan(step, optimizer.init(params), gradients))()
+        return once(lambda: jax.lax.scan(step, optimizer.init(params), gradients))()
 
 
 @pytest.mark.parametrize("name", [n for n in PEERS if n != "amsgrad"])
