@@ -1,7 +1,9 @@
 """Every test runs under the strictest promotion rules, so that no shape or dtype slips."""
 
 import json
+import os
 import pathlib
+import tempfile
 
 import jax
 import pytest
@@ -13,6 +15,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compilation makes the first call slow, and a suite that people trust gives the same answer twice.
 settings.register_profile("jaxdl", deadline=None, derandomize=True, database=None)
 settings.load_profile("jaxdl")
+
+
+def pytest_configure(config):
+    """What one worker, or a program that a test starts, has compiled, the others read.
+
+    The folder is empty at the start and goes with the session, unless the environment names one.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="jaxdl-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop("JAX_COMPILATION_CACHE_DIR"))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture
