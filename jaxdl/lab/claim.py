@@ -107,7 +107,6 @@ class Judgement:
             holds, among those that `by` names: {"family": "quadratic"}, {"batch": "16"}.
         effects: one dict for each comparison; see `study.judge`.
         curves: {"protocol", "family", "arm", "x", "median", "low", "high", "x_name", "y_name"}.
-        compile_seconds: how much of the time went into compiling, where that was measured.
     """
 
     verdict: str
@@ -120,7 +119,6 @@ class Judgement:
     strata: Sequence[dict[str, Any]] = ()
     effects: Sequence[dict[str, Any]] = ()
     curves: Sequence[dict[str, Any]] = ()
-    compile_seconds: float | None = None
 
     def __post_init__(self):
         if self.verdict not in VERDICTS:

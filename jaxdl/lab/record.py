@@ -102,10 +102,20 @@ def build(
     size: str,
     measured: Any,
     judgement: Judgement,
-    seconds: float,
+    times: tuple[float, float],
     draw: int = 0,
 ) -> dict[str, Any]:
-    """The content of `<claim>.json`; a smoke run has no verdict."""
+    """The content of `<claim>.json`; a smoke run has no verdict.
+
+    Args:
+        module: the experiment.
+        config: its configuration of that size.
+        size: smoke, default or full.
+        measured: what its `run` gave.
+        judgement: what its `judge` made of it.
+        times: seconds of both together, and how many of them JAX compiled.
+        draw: which draw of its problems.
+    """
     claim: Claim = module.CLAIM
     result = {
         "claim": claim.name,
@@ -134,8 +144,8 @@ def build(
         "config": to_plain(config),
         "spec_sha256": spec_sha256(module, config),
         "code_sha256": code_sha256(),
-        "seconds": round(seconds, 3),
-        "compile_seconds": judgement.compile_seconds,
+        "seconds": round(times[0], 3),
+        "compile_seconds": round(times[1], 2),
         "versions": _versions(),
         "platform": _platform(),
         "commit": _commit(pathlib.Path(inspect.getfile(module)).parent),

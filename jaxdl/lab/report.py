@@ -58,7 +58,6 @@ def judge(claim: Claim, study: Study, runs: Mapping[str, Runs]) -> Judgement:
         strata=decision.strata + _crossed(study, _holds(differences), columns),
         effects=effects,
         curves=curves(study, runs),
-        compile_seconds=round(sum(r.compile_seconds for r in runs.values()), 2),
     )
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from jaxdl import devices, errors, vega
-from jaxdl.lab import ledger, record, screen
+from jaxdl.lab import compiling, ledger, record, screen
 
 Size: TypeAlias = Literal["smoke", "default", "full"]
 
@@ -51,11 +51,12 @@ def run_one(module: ModuleType, size: Size, folder: pathlib.Path, draw: int = 0)
         draw: which draw of its problems; 0 is that of the committed evidence.
     """
     config = config_of(module, size, draw)
-    start = time.perf_counter()
-    measured = module.run(config)
-    judgement = module.judge(config, measured)
-    seconds = time.perf_counter() - start
-    result = record.build(module, config, size, measured, judgement, seconds, draw)
+    with compiling.watched() as compiled:
+        start = time.perf_counter()
+        measured = module.run(config)
+        judgement = module.judge(config, measured)
+        times = (time.perf_counter() - start, compiled())
+    result = record.build(module, config, size, measured, judgement, times, draw)
     chart = vega.spec(module.chart(config, measured))
     record.write(result, chart, folder)
     return result

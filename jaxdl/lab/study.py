@@ -10,7 +10,6 @@ that picks a setting for every arm on every problem, run on fresh seeds.
 """
 
 import dataclasses
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -168,7 +167,6 @@ class Runs(NamedTuple):
     scores: dict[str, dict[str, np.ndarray]]
     chosen: dict[str, dict[str, dict[str, np.ndarray]]]
     edge: dict[str, float]
-    compile_seconds: float
 
     def to_plain(self) -> dict[str, Any]:
         """What a result file keeps: problems, scores and settings, rounded."""
@@ -206,11 +204,9 @@ def _run_family(study: Study, family: Family, sizes: Any) -> Runs:
               study.arms}, first_seed=1000)
         for i in range(trials)
     ]  # fmt: skip
-    start = time.perf_counter()
     program = population.prepare(
         _program(study, family, sizes.seed), _join(tuning), family.data(), lanes=family.lanes
     )
-    compiled = time.perf_counter() - start
     shape = (trials, sizes.problems, sizes.tuning_seeds)
     tried = _shaped(program(_join(tuning)).outputs, shape)
     best = _best(study, family, tried)
@@ -224,7 +220,7 @@ def _run_family(study: Study, family: Family, sizes: Any) -> Runs:
         curves[p] = {arm: {n: c[i] for n, c in all_.items()} for arm, all_ in found.items()}
         scores[p] = {arm: values[i] for arm, values in score.items()}
     ends = {arm: float(np.mean((k == 0) | (k == trials - 1))) for arm, k in best.items()}
-    return Runs(problems, curves, scores, chosen, ends if trials > 2 else {}, compiled)
+    return Runs(problems, curves, scores, chosen, ends if trials > 2 else {})
 
 
 def draw(family: Family, count: int, seed: int) -> dict[str, np.ndarray]:

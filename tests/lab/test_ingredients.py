@@ -25,7 +25,7 @@ def test_behind_and_at_most_by_hand():
         "SGD": np.array([[0.0], [0.5], [np.inf], [3.0]]),
         "RMSprop": np.array([[5.0], [np.inf], [np.inf], [np.inf]]),
     }
-    run = Runs({}, {}, {"tuned": scores}, {}, {}, 0.0)
+    run = Runs({}, {}, {"tuned": scores}, {}, {})
     distance = adam.behind({"one": run})
     assert adam.at_most(distance, adam.TWICE).tolist() == [1.0, 0.0, 0.5, 0.0]
 
@@ -64,7 +64,7 @@ def test_lasting_noise_has_deviation_one_and_lasts(phi):
 
 def test_seconds_shift_the_scores_of_an_arm_by_the_time_of_its_epochs():
     scores = {"tuned": {name: np.zeros((2, 1)) for name in batch_size.BATCHES}}
-    runs = {"one": Runs({}, {}, scores, {}, {}, 0.0)}
+    runs = {"one": Runs({}, {}, scores, {}, {})}
     times = {"full batch": [1.0, 1.0], "batches of 64": [4.0, 4.0], "batches of 16": [8.0, 8.0]}
     found = batch_size.in_seconds({"runs": runs, "seconds": times})["one"].scores["tuned"]
     assert [float(found[name][0, 0]) for name in batch_size.BATCHES] == [0.0, 2.0, 3.0]
