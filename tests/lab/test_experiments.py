@@ -10,6 +10,7 @@ import pytest
 
 import experiments
 from jaxdl.lab import record, runner
+from jaxdl.lab.ledger import entries
 from tests import compiling
 
 NAMES = runner.names(experiments)
@@ -62,6 +63,24 @@ def test_evidence_is_of_the_specification_that_stands_there(name):
     module = load(name)
     now = record.spec_sha256(module, runner.config_of(module, "full"))
     assert (result["size"], result["spec_sha256"]) == ("full", now)
+
+
+AGAIN = sorted(p.stem for p in EVIDENCE.glob("draw-1/*.json"))
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_other_problems_gave_the_same_verdict(name):
+    """And intervals that meet, where the deciding number is a share of problems."""
+    first, second = (
+        json.loads((EVIDENCE / folder / f"{name}.json").read_text(encoding="utf-8"))
+        for folder in ("", "draw-1")
+    )
+    now = record.spec_sha256(load(name), runner.config_of(load(name), "full", 1))
+    assert (second["draw"], second["spec_sha256"]) == (1, now)
+    assert second["verdict"] == first["verdict"]
+    one, other = (entries.share_of(result) for result in (first, second))
+    if one and other:
+        assert one["low"] <= other["high"] and other["low"] <= one["high"]
 
 
 def test_published_numbers_are_those_of_the_oracle_file(oracle):
