@@ -76,8 +76,11 @@ def _native(run: Run, function, *, autodiff: bool) -> list[np.ndarray] | None:
     program = _program(shadow, make, theta, data, ("native", autodiff))
     if program is None:
         return None
-    with tracing.scope(x64=call.x64):
-        leaves = program(theta, data)[0]
+    try:
+        with tracing.scope(x64=call.x64):
+            leaves = program(theta, data)[0]
+    except Exception:  # the caller's code does not run at this precision: nothing to compare
+        return None
     leaves = leaves[1:] if autodiff else [leaves[i] for i in shadow.order(leaves)]
     return [np.asarray(leaf).astype(_wide(leaf)) for leaf in leaves]
 

@@ -247,7 +247,19 @@ def narrowed(new: Any, old: Any) -> Any:
 
 def as_written(make: Flat, theta: list, data: list) -> Traced:
     """Trace with the leaves and the settings in force, nothing widened."""
-    return Traced(*_jaxpr(make, [_strong(leaf) for leaf in theta], data))
+    closed, structure = _jaxpr(make, [_strong(leaf) for leaf in theta], data)
+    consts = [_in_force(const) for const in closed.consts]
+    return Traced(core.ClosedJaxpr(closed.jaxpr, consts), structure)
+
+
+def _in_force(const: Any) -> Any:
+    """A NumPy constant in the dtype that JAX has for it under the settings in force.
+
+    JAX remembers what it made of an array while float64 was on, and gives that again.
+    """
+    if not isinstance(const, np.ndarray):
+        return const
+    return np.asarray(const).astype(jax.dtypes.canonicalize_dtype(const.dtype), copy=False)
 
 
 def _strong(leaf: Any) -> Any:

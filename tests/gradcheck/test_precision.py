@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxdl import gradcheck
+from jaxdl.gradcheck import tracing
 from tests.gradcheck.logistic import W, X, Y, grad, loss, numpy_grad, numpy_loss, verdict
 
 PRECISION = {
@@ -42,6 +43,36 @@ def test_code_that_insists_on_a_narrow_dtype_passes(case):
     value, by_hand = PRECISION[case]
     assert verdict(value, by_hand, W) == "PASS"
     assert verdict(value, lambda w: by_hand(w) * np.float32(1.01), W) == "FAIL"
+
+
+WEIGHTS = np.array([0.1, 0.5, 0.9])
+"""An array in float64 that both functions find in their module."""
+
+
+def weighed(w):
+    return jnp.sum(jnp.maximum(WEIGHTS * w, (WEIGHTS - 1) * w))
+
+
+def weighed_grad(w):
+    return WEIGHTS - jnp.where(w > 0, jnp.zeros_like(w), jnp.ones_like(w))
+
+
+@pytest.mark.parametrize("by_hand", [weighed_grad, jax.jit(weighed_grad)], ids=["plain", "jit"])
+def test_constants_in_float64_pass_without_float64(by_hand):
+    assert verdict(weighed, by_hand, np.array([0.3, -2.0, 1.5])) == "PASS"
+
+
+def test_code_is_traced_with_constants_of_the_precision_in_force():
+    w = np.array([0.3, -2.0, 1.5], np.float32)
+    with jax.enable_x64(True):
+        wide = jax.make_jaxpr(weighed_grad)(w.astype(float))  # JAX keeps the constant with it
+    (g,) = tracing.as_written(lambda theta, data: weighed_grad(theta[0]), [w], [])([w], [])
+    assert wide.consts[0].dtype == np.float64 and g.dtype == np.float32
+
+
+def test_code_that_cannot_run_in_the_callers_precision_passes(monkeypatch):
+    monkeypatch.setattr(tracing, "_in_force", lambda const: const)
+    assert verdict(weighed, weighed_grad, np.array([0.3, -2.0, 1.5])) == "PASS"
 
 
 def test_overflow_in_the_callers_precision_fails():
