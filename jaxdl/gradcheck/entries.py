@@ -12,6 +12,7 @@ from jax.extend import core
 
 from jaxdl.gradcheck import host, interpret
 from jaxdl.gradcheck.moved import Moved, pick, rule
+from jaxdl.gradcheck.programs import apart_options
 from jaxdl.gradcheck.sameness import digest, same_program
 
 MOST_WORK = 1e9
@@ -106,7 +107,8 @@ def _compiled(closed: core.ClosedJaxpr, leaves: list, rows: dict[int, Rows]) -> 
     known = (run for other, k, run in _KNOWN if k == key and same_program(closed, other))
     run = next(known, None)
     if run is None:
-        run = jax.jit(functools.partial(_by_chunks, closed))
+        by_chunks = functools.partial(_by_chunks, closed)
+        run = jax.jit(by_chunks, compiler_options=apart_options(closed))
         _KNOWN.appendleft((closed, key, run))
     return run(closed.consts, leaves, rows)
 

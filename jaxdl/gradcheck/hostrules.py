@@ -218,6 +218,7 @@ WITH_PARAMS: dict[str, Callable] = {
             "round",
             "slice",
             "squeeze",
+            "stack",
             "transpose",
         )
     },
@@ -227,6 +228,7 @@ WITH_PARAMS: dict[str, Callable] = {
     "reduce_sum": lambda params, x: np.add.reduce(x, axis=params["axes"], dtype=x.dtype),
     "select_n": _select,
     "split": _split,
+    "unstack": lambda params, x: list(np.moveaxis(x, params["axis"], 0)),
 }
 """Primitives with parameters: `f(params, *values)`."""
 

@@ -71,11 +71,25 @@ class Comparison:
         """Indices of the leaves that differ by more than their tolerance."""
         return [k for k, excess in enumerate(self.excess()) if excess > 1]
 
+    def differs(self, other: "Comparison") -> list[int]:
+        """Indices of the leaves of which either gradient is another one there."""
+        pairs = [(self.here.hand, other.here.hand), (self.auto, other.auto)]
+        return [
+            k
+            for k, tolerance in enumerate(self.tolerances())
+            if not all(_within(a[k], b[k], tolerance) for a, b in pairs)
+        ]
+
     def allow(self, k: int, eta: float) -> None:
         """Raise the noise of leaf k to this value."""
         values = list(self.eta)
         values[k] = max(values[k], eta)
         self.eta = tuple(values)
+
+
+def _within(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool(np.all((np.abs(a - b) <= tolerance) | (a == b) | (np.isnan(a) & np.isnan(b))))
 
 
 def settle(point: Comparison, shadow: Shadow, seed: int, known: Collection[int] = ()) -> None:

@@ -3,14 +3,22 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.extend import core
 
-from jaxdl.gradcheck import host
+from jaxdl.gradcheck import host, interpret
 from jaxdl.gradcheck.tracing import Traced, scope
 
 QUICK = {"xla_backend_optimization_level": 0}
 """Compile fast: a program that runs a hundred times for a fraction of a millisecond each."""
+
+APART = {"xla_disable_hlo_passes": "fusion"}
+"""Compute every array once: see `compares`."""
+
+COMPARISONS = ("eq", "ne", "ge", "gt", "le", "lt")
 
 SMALL = 100_000
 """Numbers going in below which compiling costs more than running."""
@@ -39,6 +47,11 @@ class Prepared:
         if self.compiled is None:
             self.compiled = compiled_program(self.parts)
         return self.compiled(theta, data)
+
+    def by_operation(self, theta: Sequence, data: Sequence) -> list[list]:
+        """The same without a compiler that sees more than one operation."""
+        leaves = [*theta, *data]
+        return [interpret.run(part.closed, lambda eqn, inputs: None, leaves) for part in self.parts]
 
     def value(self, theta: Sequence, data: Sequence) -> float:
         """The first result of the first function."""
@@ -78,4 +91,28 @@ def compiled_program(parts: Sequence[Traced]) -> Callable:
 def quick_options(*parts: Traced) -> dict | None:
     """Compiler options for programs so small that compiling takes longer than running."""
     size = sum(math.prod(aval.shape) for part in parts for aval in part.closed.in_avals)
-    return QUICK if size <= SMALL and jax.default_backend() == "cpu" else None
+    small = size <= SMALL and jax.default_backend() == "cpu"
+    apart = apart_options(*(part.closed for part in parts))
+    return {**(QUICK if small else {}), **(apart or {})} or None
+
+
+def apart_options(*programs: core.ClosedJaxpr) -> dict | None:
+    """Compiler options for programs whose results may depend on what is fused."""
+    needed = jax.default_backend() == "cpu" and any(map(compares, programs))
+    return APART if needed else None
+
+
+def compares(closed: core.ClosedJaxpr) -> bool:
+    """Whether a program compares two computed arrays, as the gradient of a maximum does.
+
+    Where XLA fuses, it may compute an array once for its maximum and again for the comparison,
+    rounded otherwise: then no entry equals the maximum, and the gradient is 0/0 or lost.
+    """
+    return any(map(_compares, interpret.equations(closed)))
+
+
+def _compares(eqn: Any) -> bool:
+    return eqn.primitive.name in COMPARISONS and all(
+        isinstance(atom, core.Var) and jnp.issubdtype(jnp.result_type(atom.aval), jnp.inexact)
+        for atom in eqn.invars
+    )

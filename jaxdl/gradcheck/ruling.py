@@ -1,5 +1,8 @@
 """Put autodiff before the referee and draw the consequences."""
 
+from dataclasses import replace
+
+from jaxdl.gradcheck import judge
 from jaxdl.gradcheck import referee as rules
 from jaxdl.gradcheck.judge import Comparison
 from jaxdl.gradcheck.problem import Finding
@@ -21,17 +24,51 @@ def referee(run: Run) -> None:
         return
     rulings = []
     for i, point in enumerate(run.compared[:2]):
-        judge = Referee(shadow, point.theta, point.data, settings.seed + i)
+        court = Referee(shadow, point.theta, point.data, settings.seed + i)
         # Leaf by leaf is asked at the given point; elsewhere only if something is wrong.
-        together = judge.rule_all(point.auto, point.here.hand) if i else None
+        together = court.rule_all(point.auto, point.here.hand) if i else None
         if together is not None:
             rulings.append(together)
             continue
         for k in _selected(len(point.theta)):
-            ruling = judge.rule(k, point.auto, point.here.hand)
+            ruling = court.rule(k, point.auto, point.here.hand)
+            if ruling.word == "disagrees" and _taken_apart(run):
+                ruling = court.rule(k, point.auto, point.here.hand)
             rulings.append(ruling)
             _draw(run, point, ruling)
     run.referee = _sentence(rulings)
+
+
+def _taken_apart(run: Run) -> bool:
+    """Whether a gradient is another one operation by operation; all points then have that one.
+
+    Fused code may compute the operand of a maximum twice, rounded in two ways, so that it equals
+    its maximum nowhere: a fault of the compiled code, not of either formula.
+    """
+    shadow = run.shadow
+    if not shadow.is_fused(run.compared[0].theta, run.compared[0].data):
+        return False
+    shadow.apart = True
+    apart = [shadow(point.theta, point.data) for point in run.compared]
+    changed = {
+        k
+        for point, here in zip(run.compared, apart, strict=True)
+        for k in replace(point, here=here).differs(point)
+    }
+    if not changed:
+        shadow.apart = False
+        return False
+    for point, here in zip(run.compared, apart, strict=True):
+        point.here = here
+        if point.wrong():
+            judge.settle(point, shadow, run.settings.seed)
+    names = ", ".join(run.call.names[k] for k in sorted(changed))
+    run.notes.append(
+        f"{names}: compiled as a whole, a gradient comes out wrong that is right operation by "
+        "operation (fused code computes the operand of a maximum twice, rounded in two ways); the "
+        "latter is compared here. Code under jax.jit may suffer from it."
+    )
+    return True
 
 
 def _selected(n: int) -> list[int]:

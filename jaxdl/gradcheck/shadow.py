@@ -71,6 +71,7 @@ class Shadow:
         earlier: the same of an earlier check of these functions, to be used only for a function
             that gives an equal program when it is traced anew.
         traced_again: the shapes for which both functions did.
+        apart: whether what was traced runs operation by operation instead of compiled.
     """
 
     call: Call
@@ -83,6 +84,7 @@ class Shadow:
     programs: dict = field(default_factory=dict)
     earlier: dict | None = None
     traced_again: set = field(default_factory=set)
+    apart: bool = False
 
     def __call__(self, theta: Sequence, data: Sequence) -> Evaluation:
         """The loss and both gradients at one point.
@@ -92,7 +94,8 @@ class Shadow:
         """
         _, _, oracle, hand, prepared = self.made(theta, data)
         with scope():
-            outputs = prepared(theta, data) if prepared else []
+            run = prepared and (prepared.by_operation if self.apart else prepared)
+            outputs = run(theta, data) if run else []
             value, auto = self._oracle(theta, data, outputs.pop(0) if oracle else None)
             leaves = outputs.pop(0) if hand else self.hand_leaves(theta, data)
             return Evaluation(value, auto, self._wanted(leaves))
@@ -168,6 +171,11 @@ class Shadow:
             return None
         before = self.before(("value", *_shapes(theta, data)))
         return before if before and before.parts[0].same_as(traced) else Prepared([traced])
+
+    def is_fused(self, theta: Sequence, data: Sequence) -> bool:
+        """Whether a compiler combines the operations of what runs for these shapes."""
+        prepared = self.made(theta, data).prepared
+        return not self.apart and prepared is not None and prepared.quick is None
 
     def before(self, key: tuple) -> Any:
         """What an earlier check kept in `programs` under this key, or None."""
