@@ -9,7 +9,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import ALGEBRAIC, is_elementwise, is_linear, regions
+from jaxdl.gradcheck.replay.regions import ALGEBRAIC, SMALL, is_elementwise, is_linear, regions
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -151,7 +151,11 @@ def step_left_out(before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
     size = 1e-9 * max(float(np.max(np.abs(y))), 1e-300)
     if not np.all(np.abs(y - slope * x - start) <= size):
         return "stale_operand", "unknown"
-    return ("clip_or_eps_ignored" if abs(start) > size else "scale"), "stale_operand", "unknown"
+    if abs(start) <= size:
+        return "scale", "stale_operand", "unknown"
+    if abs(slope - 1) <= 1e-9 and 0 < start <= SMALL:
+        return "clip_or_eps_ignored", "stale_operand", "unknown"
+    return "unknown", "stale_operand"  # another affine step, such as smoothing labels
 
 
 def _own(tape: Tape, node: Node, q: int) -> str:
