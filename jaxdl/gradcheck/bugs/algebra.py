@@ -13,7 +13,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import along, close, law, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.filters import is_filter, shift_words
+from jaxdl.gradcheck.replay.filters import has_windows, is_filter, shift_words
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
@@ -120,8 +120,13 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
     for count in range(1, rank + 1):
         for axes in itertools.combinations([i for i in range(rank) if shape[i] > 1], count):
             kernel = any(is_filter(tape, leaf, axis) for axis in axes)
-            words = ("conv_flip", "stale_operand", "unknown")
-            words = words[:1] if kernel else words if rank > 2 else ("unknown", *words[:-1])
+            words = ("stale_operand", "unknown", "conv_flip")  # heads, groups in another order
+            if kernel:
+                words = ("conv_flip",)
+            elif has_windows(tape, leaf):
+                words = ("conv_flip", "stale_operand", "unknown")
+            elif rank == 2:
+                words = ("unknown", "conv_flip", "stale_operand")
             text = f"the gradient is flipped along {along(axes)}"
             found["flipped", axes] = exact(lambda ct, axes=axes: np.flip(ct, axes), words, text)
     for axis, step in itertools.product(range(rank), (1, -1)):

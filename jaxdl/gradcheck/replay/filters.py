@@ -18,6 +18,35 @@ def shift_words(tape: Tape, leaf: int, axis: int) -> tuple[str, ...]:
     return ("stale_operand", "padding_or_stride_shift")
 
 
+def has_windows(tape: Tape, leaf: int) -> bool:
+    """Is a leaf multiplied with windows: an array that is looked up, or put together of slices?"""
+    return any(
+        tape.nodes[n].prim in ("dot_general", "mul")
+        and any(_is_of_windows(tape, v) for v in tape.nodes[n].ins)
+        for var in _arrangements(tape, tape.inputs[leaf])
+        for n, _ in tape.users(var)
+    )
+
+
+def _arrangements(tape: Tape, var: int) -> list[int]:
+    """An array with its entries arranged in other ways, as far as a product takes one of them."""
+    found, stack = [], [var]
+    while stack:
+        found.append(stack.pop())
+        users = (tape.nodes[n] for n, _ in tape.users(found[-1]))
+        stack += [node.outs[0] for node in users if node.prim in PLUMBING - {"slice", "index"}]
+    return found
+
+
+def _is_of_windows(tape: Tape, var: int) -> bool:
+    made = tape.maker(var)
+    while made is not None and made.prim in PLUMBING - {"slice", "index"}:
+        made = tape.maker(made.ins[0])
+    if made is None or made.prim not in ("gather", "concatenate", "stack"):
+        return False
+    return made.prim == "gather" or len(made.ins) > 1
+
+
 def has_taps(tape: Tape, leaf: int, axis: int) -> bool:
     """Are the slices of a leaf along an axis the taps of a filter: products with each, added up?"""
     ends, pieces = set(), 0
