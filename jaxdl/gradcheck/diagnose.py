@@ -347,8 +347,8 @@ def leftover(
             # A whole row is seldom a slip of one place; why it is wrong is not known.
             also = () if place.startswith("entry") else ("unknown",)
             findings.append(Finding("wrong_entry", also, (names[i],), text, worst(cases, i)))
-    if rest:
-        findings.append(unknown(cases, rest, names, stopped))
+    if rest:  # whatever is wrong with these may be what is wrong at the single places, too
+        findings.insert(0, unknown(cases, rest, names, stopped))
     return tuple(findings)
 
 
