@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
@@ -105,6 +106,7 @@ def along_axis(case: Case, node: Node) -> dict:
     found = {}
     for p in tape.moving(node):
         q = 1 - p
+        words = MOVED[::-1] if _is_cut_from_padded(tape, node.ins[q]) else MOVED
         for axis in _summed(case, node, p):
             for key, what, value in _moved(tape, node.ins[q], axis):
                 found["axis", p, axis, key] = Variant(
@@ -112,7 +114,7 @@ def along_axis(case: Case, node: Node) -> dict:
                         node, p, ins=lambda own: _with(own, q, value)
                     ),
                     tape.leaves[node.ins[p]],
-                    ("unknown", *MOVED) if key == "reverse" else MOVED,
+                    ("unknown", *MOVED) if key == "reverse" else words,
                     f"along axis {axis}, an operand is taken {what}{at}",
                     0.75,
                 )
@@ -154,6 +156,15 @@ def _moved(tape: Tape, var: int, axis: int) -> Iterator[tuple]:
         beyond = _window(tape, var, axis, d)
         if beyond is not None:
             yield (d, "window"), f"{what}, from what it is a slice of", beyond
+
+
+def _is_cut_from_padded(tape: Tape, var: int) -> bool:
+    """Is it a slice of a padded array?"""
+    cut, made = False, tape.maker(var)
+    while made is not None and made.prim in PLUMBING:
+        cut |= made.prim == "slice"
+        made = tape.maker(made.ins[0])
+    return cut and made is not None and made.prim == "pad"
 
 
 def _window(tape: Tape, var: int, axis: int, d: int) -> np.ndarray | None:
