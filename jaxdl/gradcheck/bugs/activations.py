@@ -15,12 +15,15 @@ from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
     KINKED,
+    LARGER,
     Region,
     decides,
     ends_here,
     has_bound,
     is_clip,
     is_epsilon,
+    is_linear,
+    picks,
     regions,
 )
 from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
@@ -74,9 +77,11 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
         last = ("stale_operand", "unknown") if name in VALUES and not unsaid else ()
         found[name] = variant(value, (*first, *wrong, *last), text, 0.75 if name in TWICE else 0.7)
+    # Where f is linear in pieces, the slope at f(z) may be that of one piece, whatever z is.
+    flat = all(n.prim in KINKED or is_linear(tape, n) for n in region.nodes)
     at_output = region.evaluate(tape, a)[1]
     found["at output"] = variant(
-        at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.4
+        at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.6 if flat else 0.4
     )
     for n in region.nodes:
         if len(tape.moving(n)) == 1 and len(region.nodes) > 1:
@@ -107,16 +112,26 @@ def is_switch(derivative) -> bool:
 
 def _branches(case: Case, region: Region, z, variant) -> dict:
     """One case of a selection, taken everywhere."""
-    if not any(n.prim == "select_n" and decides(case.tape, n) for n in region.nodes):
+    picking = [n for n in region.nodes if picks(case.tape, n) and decides(case.tape, n)]
+    if not picking:
         return {}
     found = {}
+    larger = all(n.prim in LARGER for n in picking)
     for branch in (1, 2):
         value = region.evaluate(case.tape, z, branch=branch)[1]
         text = f"case {branch} of the selection is taken everywhere"
         words = ("clip_or_eps_ignored", "activation_derivative_wrong")
-        if not has_bound(case.tape, region):
+        if larger:
+            words = ("relu_mask_wrong", "activation_derivative_wrong")
+            text = f"operand {branch} of the {picking[0].prim} is taken everywhere"
+        elif not has_bound(case.tape, region):
             words = ("activation_derivative_wrong", "relu_mask_wrong")
         found["branch", branch] = variant(value, words, text, 0.55)
+    if larger:
+        value = region.evaluate(case.tape, z, swapped=True)[1]
+        text = "the larger and the smaller of two arrays are taken for each other"
+        words = ("relu_mask_wrong", "activation_derivative_wrong")
+        found["swapped"] = variant(value, words, text, 0.5)
     return found
 
 
@@ -137,13 +152,17 @@ def scaled_copy(tape: Tape, var: int, later: int) -> bool:
     """Is the later variable this one times factors that no parameter moves?
 
     A derivative evaluated there has such a factor once too often, which may be all that is wrong.
+    A dropped-out copy is none: a derivative there is not the right one times the mask.
     """
+    masked, plain = False, True
     while later > var:
         made = tape.maker(later)
         if made is None or made.prim not in ("mul", "div", "neg") or len(tape.moving(made)) != 1:
             return False
+        masked |= (mask := mask_of(tape, made) is not None)
+        plain &= mask or made.prim == "neg" or factor_of(tape, made) is not None
         later = made.ins[tape.moving(made)[0]]
-    return later == var
+    return later == var and not (masked and plain)
 
 
 def _summands(tape: Tape, var: int) -> tuple[int, ...]:
@@ -171,12 +190,13 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
             return region.evaluate(tape, tape.values[var])[1]
 
         text = f"f′ is evaluated at another array{made_at(tape, var)}{at}"
-        said = words
+        said, cost = words, 0.9
         if var in summands:
+            cost = 0.65  # likelier than a formula that happens to say the same
             text = f"f′ is evaluated without a term of its argument{at}"
             said = ("unknown", "path_dropped", *words)
         found["elsewhere", address] = Variant(
-            diverted(region, derivative), tape.leaves[region.z], said, text, 0.9
+            diverted(region, derivative), tape.leaves[region.z], said, text, cost
         )
         for form in forms:
             value = OF_OUTPUT[form](tape.values[var])

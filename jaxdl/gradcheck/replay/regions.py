@@ -4,6 +4,7 @@ One primitive, or a formula such as 1/(1 + exp(−z)): what a person calls an ac
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ ALGEBRAIC = {"square", "integer_pow", "sqrt", "rsqrt", "pow", "mul", "div", "add
 
 KINKED = {"max", "min", "select_n", "relu", "clamp", "abs"}
 
+LARGER = {"max": "min", "min": "max"}
+"""The larger or smaller of two arrays, and the other one."""
+
 SMALL = 0.02
 """An added constant up to this size is taken for an ε."""
 
@@ -31,40 +35,61 @@ class Region(NamedTuple):
     a: int
     nodes: tuple[Node, ...]
 
-    def evaluate(self, tape: Tape, x: np.ndarray, skip: Collection[int] = (), branch=None):
+    def evaluate(
+        self, tape: Tape, x: np.ndarray, skip: Collection[int] = (), branch=None, swapped=False
+    ):
         """(value, derivative) of the region's function at x.
 
-        Nodes in `skip` pass their operand on; selections take the case numbered `branch`.
+        Nodes in `skip` pass their operand on; selections, and the larger or smaller of two moving
+        arrays, take the case numbered `branch`; with `swapped`, the larger is the smaller.
         """
         values: dict[int, Any] = {self.z: x}
 
         def read(v):
             return values.get(v, tape.values[v])
 
-        for node in self.nodes:
+        nodes = [_swapped(tape, node) for node in self.nodes] if swapped else self.nodes
+        for node in nodes:
             moving = tape.moving(node)
             if node.index in skip:
                 values[node.outs[0]] = read(node.ins[moving[0]])
-            elif node.prim == "select_n" and branch is not None:
-                values[node.outs[0]] = np.broadcast_to(read(node.ins[branch]), np.shape(x))
+            elif branch is not None and picks(tape, node):
+                case = node.ins[_place(node, branch)]
+                values[node.outs[0]] = np.broadcast_to(read(case), np.shape(x))
             else:
                 values[node.outs[0]] = RULES[node.prim][0](node.params, *map(read, node.ins))
         cts = {self.a: np.ones_like(values[self.a])}
-        for node in reversed(self.nodes):
+        for node in reversed(nodes):
             ct = cts.get(node.outs[0])
             if ct is None:
                 continue
             ins = list(map(read, node.ins))
             if node.index in skip:
                 back = [ct if p == tape.moving(node)[0] else None for p in range(len(ins))]
-            elif node.prim == "select_n" and branch is not None:
-                back = [ct if p == branch else None for p in range(len(ins))]
+            elif branch is not None and picks(tape, node):
+                back = [ct if p == _place(node, branch) else None for p in range(len(ins))]
             else:
                 back = RULES[node.prim][1](node.params, ct, ins, values[node.outs[0]])
             for var, c in zip(node.ins, back, strict=True):
                 if c is not None and (tape.active[var] or var == self.z):
                     cts[var] = cts.get(var, 0.0) + c
         return values[self.a], cts.get(self.z, np.zeros_like(x))
+
+
+def picks(tape: Tape, node: Node) -> bool:
+    """Does it select one of several arrays, or the larger or smaller of two that both move?"""
+    return node.prim == "select_n" or (node.prim in LARGER and len(tape.moving(node)) == 2)
+
+
+def _swapped(tape: Tape, node: Node) -> Node:
+    """The smaller of two moving arrays in place of the larger, and the other way round."""
+    changes = node.prim in LARGER and picks(tape, node)
+    return replace(node, prim=LARGER[node.prim]) if changes else node
+
+
+def _place(node: Node, branch: int) -> int:
+    """The operand that is the case with this number, from 1: a selection's condition is none."""
+    return branch if node.prim == "select_n" else branch - 1
 
 
 def is_elementwise(tape: Tape, node: Node) -> bool:
