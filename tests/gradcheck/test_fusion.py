@@ -14,7 +14,7 @@ K, C = RNG.normal(size=(2, 2, 4)), RNG.normal(size=4)
 X = RNG.normal(size=(6, 5, 5))
 
 
-def features(k, c, x):
+def features(k, c, x) -> jax.Array:
     taps = [
         x[:, i : i + 4, j : j + 4, None] * k[i, j][None, None, None]
         for i in range(2)
@@ -24,11 +24,11 @@ def features(k, c, x):
 
 
 def pooled(p, x):
-    return jnp.mean(features(*p, x).max((2, 4)) ** 2)
+    return jnp.mean(features(p[0], p[1], x).max((2, 4)) ** 2)
 
 
 def pooled_grad(p, x):
-    z, pull = jax.vjp(lambda *p: features(*p, x), *p)
+    z, pull = jax.vjp(lambda k, c: features(k, c, x), *p)
     top = z.max((2, 4), keepdims=True)
     dz = jnp.where(z == top, 2 * top / (z.size / 4), jnp.zeros_like(z))
     return list(pull(dz))
