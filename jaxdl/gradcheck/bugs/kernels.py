@@ -6,15 +6,22 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.filters import shift_words
-from jaxdl.gradcheck.replay.rules.windows import conv_back_input, conv_back_kernel
+from jaxdl.gradcheck.replay.rules.structural import padded_shape
+from jaxdl.gradcheck.replay.rules.windows import conv_back_input, conv_back_kernel, conv_geometry
 from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
 SHIFTED = ("pad", "slice", "dynamic_slice", "dynamic_update_slice", "gather", "concatenate")
 
-
 SHIFT = ("padding_or_stride_shift",)
+
+STEPS = {
+    "window_strides": "the stride is",
+    "rhs_dilation": "the kernel's dilation is",
+    "lhs_dilation": "the input's dilation is",
+}
+"""Parameters of a convolution that say how far apart places are."""
 
 
 def family(case: Case, node: Node) -> dict:
@@ -103,7 +110,7 @@ def _to_input(case: Case, node: Node, flips, shifts) -> dict:
 
         text = f"the padding is cut off {places(move)} from the right place"
         found["input crop", move] = _one_way(case, node, 0, cropped, SHIFT, text)
-    return found
+    return found | _forgotten(case, node, 0, conv_back_input)
 
 
 def places(move: tuple[int, ...]) -> str:
@@ -143,7 +150,44 @@ def _to_kernel(case: Case, node: Node, flips, shifts) -> dict:
         found["kernel ct shift", move, wrap] = _one_way(
             case, node, 1, of_moved_cotangent, SHIFT, text
         )
+    for move in dict(shifts):
+
+        def of_other_windows(ct, x, kernel, move=move):
+            return conv_back_kernel(_cropped(params, move), ct, x, kernel)
+
+        text = f"the kernel's gradient reads its windows {places(tuple(-s for s in move))} too far"
+        found["kernel crop", move] = _one_way(case, node, 1, of_other_windows, SHIFT, text)
+    return found | _forgotten(case, node, 1, conv_back_kernel)
+
+
+def _forgotten(case: Case, node: Node, position: int, back) -> dict:
+    """Neighbouring places on the way back where the convolution takes every second, say."""
+    found = {}
+    for which, what in STEPS.items():
+        if max(node.params[which]) > 1:
+
+            def by_one(ct, x, kernel, which=which):
+                return back(_dense(node, which, ct, x, kernel), ct, x, kernel)
+
+            text = f"{what} forgotten on the way back"
+            found["step", position, which] = _one_way(case, node, position, by_one, SHIFT, text)
     return found
+
+
+def _dense(node: Node, which: str, ct, x, kernel) -> dict:
+    """The convolution with steps of 1, and room at its end for as many windows as before."""
+    params, spec = node.params, node.params["dimension_numbers"]
+    params = params | {which: (1,) * len(params[which])}
+    sizes = tuple(np.shape(kernel)[a] for a in spec.rhs_spec[2:])
+    g = conv_geometry(params, sizes)
+    left = tuple((low, 0, gap) for low, _, gap in g.config)
+    given = padded_shape(left, [np.shape(x)[a] for a in spec.lhs_spec[2:]])
+    counts = [np.shape(ct)[a] for a in spec.out_spec[2:]]
+    spans = zip(counts, g.strides, g.size, g.dilation, strict=True)
+    needed = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in spans]
+    lows = [low for low, _ in params["padding"]]
+    ends = zip(lows, needed, given, strict=True)
+    return params | {"padding": tuple((low, n - m) for low, n, m in ends)}
 
 
 def _both_ways(case: Case, node: Node, shifts) -> dict:

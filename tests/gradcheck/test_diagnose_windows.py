@@ -1,0 +1,84 @@
+"""Windows of an array read at other places on the way back: too far, or at another step.
+
+As in `test_diagnose_names`, a wrong gradient is the true one of a loss with a part replaced.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.gradcheck.diagnosis import findings
+
+stop = jax.lax.stop_gradient
+
+
+def as_if(value, other):
+    return stop(value) + other - stop(other)
+
+
+def conv(x, kernel, stride=1, pad=(0, 0), dilation=1, spread=1):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride,), (pad,), lhs_dilation=(spread,), rhs_dilation=(dilation,)
+    )
+
+
+def strided(p, x, y, bug=""):
+    """Every third place: windows start at −2, 1, 4 and 7 of 8."""
+    a = jnp.tanh(conv(x, p["k"], pad=(1, 1)))
+    z = conv(a, p["l"], stride=3, pad=(2, 2))
+    kernel, given = p["l"], stop(a)
+    if bug == "too far":
+        z = as_if(z, conv(a, stop(kernel), 3, (2, 2)) + conv(given, kernel, 3, (1, 3)))
+    if bug == "no stride":
+        z = as_if(z, conv(a, stop(kernel), 3, (2, 2)) + conv(given, kernel, 1, (2, -4)))
+    if bug == "no stride to the input":
+        z = as_if(z, conv(a, stop(kernel), 1, (2, -4)) + conv(given, kernel, 3, (2, 2)))
+    if bug == "no stride at all":
+        z = as_if(z, conv(a, kernel, 1, (2, -4)))
+    return jnp.mean((z - y) ** 2)
+
+
+def dilated(p, x, y, bug=""):
+    """Taps three places apart."""
+    a = jnp.tanh(conv(x, p["k"], pad=(1, 1)))
+    z = conv(a, p["l"], dilation=3, pad=(2, 0))
+    return jnp.mean(((as_if(z, conv(a, p["l"], pad=(2, -4))) if bug else z) - y) ** 2)
+
+
+def spread(p, x, y, bug=""):
+    """A transposed convolution: zeros between the entries of its input."""
+    a = jnp.tanh(conv(x, p["k"], pad=(0, 0)))
+    z = conv(a, p["l"], spread=2, pad=(2, 2))
+    return jnp.mean(((as_if(z, conv(a, p["l"], pad=(2, 7))) if bug else z) - y) ** 2)
+
+
+def draw(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [0.7 * rng.normal(size=shape) for shape in shapes]
+
+
+def named(names, *shapes, seed=0):
+    return dict(zip(names, draw(*shapes, seed=seed), strict=True))
+
+
+KERNELS = named("kl", (2, 1, 3), (2, 2, 3))
+IMAGES = KERNELS, draw((5, 1, 8), (5, 2, 4), seed=1)
+
+BUGS = {
+    "windows one place too far": (strided, "too far", *IMAGES, "l"),
+    "a stride forgotten for the kernel": (strided, "no stride", *IMAGES, "l"),
+    "a stride forgotten for the input": (strided, "no stride to the input", *IMAGES, "k"),
+    "a stride forgotten": (strided, "no stride at all", *IMAGES, "k l"),
+    "a dilation forgotten": (dilated, "yes", *IMAGES, "k l"),
+    "a spread forgotten": (spread, "yes", KERNELS, draw((5, 1, 8), (5, 2, 13), seed=1), "k l"),
+}
+
+
+@pytest.mark.parametrize("case", BUGS, ids=str)
+def test_windows_at_other_places_are_named(case):
+    loss, bug, params, args, leaves = BUGS[case]
+    grad = jax.grad(lambda *args: loss(*args, bug=bug))
+    found = findings(loss, grad, params, args, batch=(0, 1))
+    assert [finding.cause for finding in found] == ["padding_or_stride_shift"], found
+    assert sorted(leaf.strip("[]'") for leaf in found[0].leaves) == leaves.split(), found
