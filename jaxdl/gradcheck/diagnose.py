@@ -37,6 +37,7 @@ from jaxdl.gradcheck.bugs import (
     softmax,
     steps,
     subsets,
+    taps,
     truncation,
     uses,
 )
@@ -57,6 +58,7 @@ FAMILIES = Families(
         softmax.family,
         subsets.family,
         kernels.family,
+        taps.family,
         extras.family,
         extras.transposed,
         lookups.family,

@@ -53,6 +53,33 @@ def spread(p, x, y, bug=""):
     return jnp.mean(((as_if(z, conv(a, p["l"], pad=(2, 7))) if bug else z) - y) ** 2)
 
 
+def taps(p, x, y, bug=""):
+    """A filter's taps as slices, three places apart."""
+
+    def filtered(a, k, step):
+        return sum(a[:, step * i : step * i + 2] @ k[i] for i in range(3))
+
+    a = jnp.tanh(x @ p["u"])
+    z = filtered(a, p["k"], 3)
+    if bug == "kernel":
+        z = as_if(z, filtered(a, stop(p["k"]), 3) + filtered(stop(a), p["k"], 1))
+    if bug == "all":
+        z = as_if(z, filtered(a, p["k"], 1))
+    return jnp.mean((z - y) ** 2)
+
+
+def patches(p, x, y, bug=""):
+    """A window that moves on by two places, written as slices."""
+    a = jnp.tanh(x @ p["u"])
+
+    def seen(a, step):
+        rows = [a[:, step * i : step * i + 3].reshape(len(a), -1) for i in range(3)]
+        return jnp.stack([row @ p["k"].reshape(6, 2) for row in rows], axis=1)
+
+    z = seen(a, 2)
+    return jnp.mean(((as_if(z, seen(a, 1)) if bug else z).sum(axis=2) - y[..., 0]) ** 2)
+
+
 def draw(*shapes, seed=0):
     rng = np.random.default_rng(seed)
     return [0.7 * rng.normal(size=shape) for shape in shapes]
@@ -64,6 +91,8 @@ def named(names, *shapes, seed=0):
 
 KERNELS = named("kl", (2, 1, 3), (2, 2, 3))
 IMAGES = KERNELS, draw((5, 1, 8), (5, 2, 4), seed=1)
+TAPS = named("uk", (1, 2), (3, 2, 2)), draw((5, 8, 1), (5, 2, 2), seed=1)
+PATCHES = TAPS[0], draw((5, 8, 1), (5, 3, 1), seed=1)
 
 BUGS = {
     "windows one place too far": (strided, "too far", *IMAGES, "l"),
@@ -72,6 +101,9 @@ BUGS = {
     "a stride forgotten": (strided, "no stride at all", *IMAGES, "k l"),
     "a dilation forgotten": (dilated, "yes", *IMAGES, "k l"),
     "a spread forgotten": (spread, "yes", KERNELS, draw((5, 1, 8), (5, 2, 13), seed=1), "k l"),
+    "a dilation of slices forgotten for the taps": (taps, "kernel", *TAPS, "k"),
+    "a dilation of slices forgotten": (taps, "all", *TAPS, "k u"),
+    "a stride of slices forgotten": (patches, "all", *PATCHES, "k u"),
 }
 
 
