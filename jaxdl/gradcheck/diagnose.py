@@ -75,6 +75,7 @@ OTHERS = (
     normalisations.hypotheses,
     paths.hypotheses,
     junctions.hypotheses,
+    lookups.hypotheses,
     uses.hypotheses,
     truncation.hypotheses,
     dropped.hypotheses,

@@ -1,17 +1,68 @@
-"""Look-ups of rows by index: their gradient adds up, and assignment in its place loses rows."""
+"""Look-ups by index: their gradient adds up, and assignment in its place loses rows.
+
+What a look-up picks from an array that is used elsewhere, too, such as the correct class's score,
+may also get no gradient at all, or nothing else may get one.
+"""
 
 import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
-from jaxdl.gradcheck.replay.structure import line
-from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
+from jaxdl.gradcheck.selectors import Selector
+
+PICKS = ("gather", "dynamic_slice")
+
+MAX_LOOKUPS = 4
 
 
 def family(case: Case, node: Node) -> dict:
+    """Entries that are picked left out, and assignment instead of accumulation."""
+    return {**_picked(case, node), **_assigned(case, node)}
+
+
+def _picked(case: Case, node: Node) -> dict:
+    """At what makes an array: no gradient for the entries that data picks, or for the others."""
+    tape, found = case.tape, {}
+    if node.opaque is not None or not tape.is_active(node.index) or node.index < len(tape.raw):
+        return {}
+    out = node.outs[0]
+    picks = [tape.nodes[n] for n, p in tape.users(out) if p == 0 and tape.nodes[n].prim in PICKS]
+    picks = [n for n in picks if n.opaque is None and any(tape.data[v] for v in n.ins[1:])]
+    if not picks or len(tape.users(out)) < 2 or leaf_source(tape, out) is not None:
+        return {}
+    for k, pick in enumerate(picks):
+        ((_, hits),) = by_position(tape, pick, np.ones(tape.shape(pick.outs[0])))
+        at = f" at {line(pick)}" if line(pick) else ""
+        for lost, which in ((True, "picked"), (False, "not picked")):
+            keep = (hits != 0) != lost
+            if np.any(keep) and not np.all(keep):
+                found[which, k] = Variant(
+                    lambda c, keep=keep: kept(keep),
+                    tape.leaves[out],
+                    ("path_dropped", "unknown"),
+                    f"the entries that are {which} by index get no gradient{at}",
+                    0.6,
+                )
+    return found
+
+
+def kept(keep: np.ndarray) -> Rule:
+    """The true rule with the cotangent of some entries zeroed."""
+
+    def rule(sweep, node, ct):
+        return [(node.ins[p], c) for p, c in by_position(sweep.tape, node, ct * keep)]
+
+    return rule
+
+
+def _assigned(case: Case, node: Node) -> dict:
     """Assignment instead of accumulation where an index occurs more than once."""
     tape = case.tape
     if node.prim != "gather" or node.opaque is not None or not tape.active[node.ins[0]]:
@@ -58,3 +109,80 @@ def assigned(first: int, added: bool, step: int) -> Rule:
         return [(node.ins[0], sum(once(shape, *part) for part in parts))]
 
     return rule
+
+
+class Wiped(NamedTuple):
+    """The hypothesis that a look-up assigns, and wipes what others of its table added before.
+
+    Attributes:
+        selector: the first look-up of the table.
+        leaf: the table.
+        assigns: which of its look-ups assign, by number.
+        order: of the look-ups.
+        turns: does each example go through all look-ups before the next one does?
+    """
+
+    selector: Selector
+    leaf: int
+    assigns: tuple[int, ...]
+    order: tuple[int, ...]
+    turns: bool
+
+    def build(self, case: Case) -> list[tuple[int, Variant]]:
+        """All look-ups at the first of them, nothing at the others."""
+        nodes = lookups(case.tape, self.leaf)
+        if len(nodes) != len(self.order):
+            return []
+        at = line(nodes[self.assigns[0]])
+        text = f"a look-up assigns where it must add to what the others of its table gave at {at}"
+        words = ("shared_weight_missed", "examples_dropped")
+        rules = [self.rule(nodes), *(lambda sweep, node, ct: [] for _ in nodes[1:])]
+        return [
+            (node.index, Variant(lambda c, rule=rule: rule, 1 << self.leaf, words, text, 0.6))
+            for node, rule in zip(nodes, rules, strict=True)
+        ]
+
+    def rule(self, nodes: list[Node]) -> Rule:
+        """The table's gradient, written into it look-up by look-up."""
+
+        def back(sweep, node, ct):
+            shape = sweep.tape.shape(node.ins[0])
+            cts = [np.asarray(sweep.ct(n.outs[0])) for n in nodes]
+            places = [
+                np.broadcast_to(gather_index(n.params, shape, sweep.tape.values[n.ins[1]]), c.shape)
+                for n, c in zip(nodes, cts, strict=True)
+            ]
+            flat = np.zeros(int(np.prod(shape)))
+            rows = [[i] for i in range(len(ct))] if self.turns else [slice(None)]
+            for i, k in itertools.product(rows, self.order):
+                where, what = places[k][i].ravel(), cts[k][i].ravel()
+                if k in self.assigns:
+                    flat[where] = what
+                else:
+                    np.add.at(flat, where, what)
+            return [(node.ins[0], flat.reshape(shape))]
+
+        return back
+
+
+def lookups(tape: Tape, leaf: int) -> list[Node]:
+    """The look-ups of one table that run along the same examples, in order of execution."""
+    nodes = [tape.nodes[n] for n, p in tape.users(tape.inputs[leaf]) if p == 0]
+    nodes = [n for n in nodes if n.prim == "gather" and n.opaque is None]
+    nodes = [n for n in nodes if 0 not in n.params["dimension_numbers"].offset_dims]
+    same = {tape.shape(n.outs[0])[:1] for n in nodes}
+    return sorted(nodes, key=lambda n: n.index) if len(same) == 1 else []
+
+
+def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Wiped]:
+    """Of several look-ups of one table, one or all assign, example by example or one by one."""
+    tape = case.tape
+    for leaf in range(len(tape.inputs)):
+        nodes = lookups(tape, leaf) if fits(1 << leaf) else []
+        if not 1 < len(nodes) <= MAX_LOOKUPS:
+            continue
+        selector, order = Selector("group", tape.key(nodes[0])), tuple(range(len(nodes)))
+        single = [(k,) for k in order]
+        for assigns in (*single, order):
+            for way, turns in itertools.product((order, order[::-1]), (True, False)):
+                yield Wiped(selector, leaf, assigns, way, turns)

@@ -1,0 +1,73 @@
+"""Look-ups by index: entries that get no gradient, and rows that are overwritten."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.gradcheck.diagnosis import findings
+
+stop = jax.lax.stop_gradient
+
+
+def ranking(p, x, best, bug=""):
+    """Every item's score against the best one's, its own included."""
+    s = jnp.tanh(x @ p["w"]) @ p["v"]
+    hit = jax.nn.one_hot(best, s.shape[1], dtype=s.dtype)
+    lost = {"picked": hit, "others": 1 - hit}.get(bug, 0 * hit)
+    s = (1 - lost) * s + stop(lost * s)
+    return jnp.mean(jnp.sum(jax.nn.softplus(s - jnp.take_along_axis(s, best[:, None], 1)), axis=1))
+
+
+def distances(table, left, right, y):
+    """How far apart two words are."""
+    return jnp.mean((jnp.sum((table[left] - table[right]) ** 2, axis=1) - y) ** 2)
+
+
+def distances_gradient(table, left, right, y, turns, assigns):
+    """Both rows of a pair: `assigns` is set, the other one added to."""
+    table, gradient = np.asarray(table), np.zeros(np.shape(table))
+    apart = table[left] - table[right]
+    each = 4 * (np.sum(apart**2, axis=1) - y)[:, None] * apart / len(y)
+    words = {"left": (left, each), "right": (right, -each)}
+    order = (
+        [(i, name) for i in range(len(y)) for name in words]
+        if turns
+        else [(i, name) for name in words for i in range(len(y))]
+    )
+    for i, name in order:
+        rows, values = words[name]
+        start = 0.0 if name in assigns else gradient[rows[i]]
+        gradient[rows[i]] = start + values[i]
+    return gradient
+
+
+def draw(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [0.7 * rng.normal(size=shape) for shape in shapes]
+
+
+@pytest.mark.parametrize("bug", ("picked", "others"))
+def test_entries_that_are_picked_by_index_are_named(bug):
+    params = dict(zip("wv", draw((3, 4), (4, 4)), strict=True))
+    args = (*draw((6, 3), seed=1), np.array([0, 2, 1, 3, 3, 2]))
+    grad = jax.grad(lambda *args: ranking(*args, bug=bug))
+    found = findings(ranking, grad, params, args, batch=(0, 1))
+    assert [finding.cause for finding in found] == ["path_dropped"], found
+    assert "by index" in found[0].explanation
+
+
+@pytest.mark.parametrize("turns", (True, False))
+@pytest.mark.parametrize("assigns", (("left",), ("right",), ("left", "right")))
+def test_a_look_up_that_overwrites_another_is_named(turns, assigns):
+    left, right = np.array([0, 1, 2, 4, 1, 3]), np.array([2, 0, 1, 1, 3, 0])
+    (table, y) = draw((6, 3), (6,))
+    args = (left, right, y)
+
+    def grad(*args):
+        return distances_gradient(*args, turns, assigns)
+
+    found = findings(distances, grad, table, args, batch=(0, 1, 2))
+    assert len(found) == 1, found
+    words = {found[0].cause, *found[0].equivalent}
+    assert words == {"shared_weight_missed", "examples_dropped"}, found
