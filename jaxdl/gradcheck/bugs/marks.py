@@ -1,0 +1,72 @@
+"""A mark of each example, such as a survival time's event, applied on one way back alone.
+
+The gradient through one operand is then that of the marked examples: those where an array of zeros
+and ones, one number an example, is not zero.
+"""
+
+import numpy as np
+
+from jaxdl.gradcheck.bugs.edges import is_first
+from jaxdl.gradcheck.bugs.subsets import masked
+from jaxdl.gradcheck.replay.structure import line, penalty_nodes
+from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.search import Case, Variant
+
+MAX_MARKS = 16
+
+TESTS = ("eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or")
+
+WORDS = ("examples_dropped", "path_dropped", "unknown")
+
+
+def family(case: Case, node: Node) -> dict:
+    """Every mark on every way back that carries one gradient for each example."""
+    tape = case.tape
+    if not tape.is_active(node.index) or node.opaque is not None or case.size is None:
+        return {}
+    if node.index in penalty_nodes(tape):
+        return {}
+    found: dict = {}
+    axes = [a for a, n in enumerate(tape.shape(node.outs[0])) if n == case.size]
+    for p in tape.moving(node) if axes else ():
+        if not is_first(tape, node, p):
+            continue
+        for mark, keep in marks(case).items():
+            text = f"only the examples that an array of zeros and ones marks count at {line(node)}"
+            found["mark", p, mark] = Variant(
+                lambda c, p=p, keep=keep: masked(p, axes[0], keep),
+                tape.leaves[node.ins[p]],
+                WORDS,
+                text,
+                0.75,
+            )
+    return found
+
+
+def marks(case: Case) -> dict[int, np.ndarray]:
+    """Data that is zero for some examples and one other number for the rest: where it is not zero.
+
+    By variable, and also where all examples are marked: so it may be in a smaller batch.
+    """
+    if "marks" not in case.memo:
+        given = [v for v in range(len(case.tape.values)) if _is_data(case.tape, v, case.size or 0)]
+        found = {v: np.ravel(case.tape.values[v]) for v in given[:MAX_MARKS]}
+        case.memo["marks"] = {v: x != 0 for v, x in found.items() if _has_one_number(x)}
+    return case.memo["marks"]
+
+
+def _is_data(tape: Tape, var: int, size: int) -> bool:
+    """Is it one number for each example, given or the outcome of a test?"""
+    made = tape.maker(var)
+    own = made is None or made.prim in TESTS
+    return own and tape.data[var] and not tape.active[var] and _alone(tape.shape(var), size)
+
+
+def _alone(shape: tuple[int, ...], size: int) -> bool:
+    return shape[:1] == (size,) and int(np.prod(shape)) == size
+
+
+def _has_one_number(x: np.ndarray) -> bool:
+    """Is it the same wherever it is not zero?"""
+    rest = x[x != 0] if x.dtype.kind in "bif" else x[:0]
+    return bool(rest.size) and bool(np.all(rest == rest[0]))
