@@ -1,6 +1,7 @@
-"""Linear systems and eigenvalues with the wrong matrix on the way back.
+"""Linear systems, eigenvalues and log determinants with the wrong matrix on the way back.
 
     x = A⁻¹ b:  λ = A⁻ᵀ x̄,  b̄ = λ,  Ā = −λ xᵀ        f(λ(A)):  Ā = V diag(f′) Vᵀ
+    log |det A|:  Ā = A⁻ᵀ, whichever triangular factor of A it is computed from
 
 Forgotten transposes do not show where A is symmetric.
 """
@@ -8,17 +9,23 @@ Forgotten transposes do not show where A is symmetric.
 import numpy as np
 
 from jaxdl.gradcheck.replay.structure import line
-from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
+
+FACTORS = {"lu": 1.0, "cholesky": 2.0}
+"""Triangular factors, and log |det A| in units of the sum of their diagonal's logarithms."""
+
+FROM_FACTOR = ("abs", "gather", "mul", "reduce_sum", "select_n", "reshape", "squeeze", "copy")
+"""How a diagonal is taken from a factor."""
 
 UNSOLVED = ("unknown", "path_dropped", "activation_derivative_missing")
 
 
 def family(case: Case, node: Node) -> dict:
-    """Variants at a linear system or at an eigendecomposition."""
+    """Variants at a linear system, at an eigendecomposition or at a log determinant."""
     if not case.tape.is_active(node.index):
         return {}
-    makers = {"eigh": _eigenvalues, "custom_linear_solve": _system}
+    makers = {"eigh": _eigenvalues, "custom_linear_solve": _system, "log": _log_determinant}
     return makers[node.prim](case, node) if node.prim in makers else {}
 
 
@@ -68,3 +75,50 @@ def _system(case: Case, node: Node) -> dict:
         "no transpose": _variant(case, node, straight, ("transpose",), solved),
         "no solve": _variant(case, node, rule(lambda ct: ct), UNSOLVED, unsolved),
     }
+
+
+def _log_determinant(case: Case, node: Node) -> dict:
+    """At the logarithms of a factor's diagonal: another matrix in place of A⁻ᵀ."""
+    tape = case.tape
+    made = _factor(tape, node)
+    if made is None or not _is_even(case.base.ct(node.outs[0])):
+        return {}
+    units = FACTORS[made.prim]
+    matrix = np.asarray(tape.values[made.ins[0]], float)
+
+    def rule(other):
+        return lambda sweep, node, ct: [(made.ins[0], np.mean(ct) / units * other)]
+
+    with np.errstate(all="ignore"):
+        try:
+            inverse = np.linalg.inv(matrix)
+        except np.linalg.LinAlgError:
+            return {}
+    stale = ("stale_operand", "unknown")
+    whole = "the matrix takes the place of its inverse in the log determinant's gradient"
+    straight = "the inverse is not transposed in the log determinant's gradient"
+    none = "the inverse is left out of the log determinant's gradient"
+    return {
+        "itself": _variant(case, node, rule(matrix), stale, whole),
+        "itself transposed": _variant(case, node, rule(matrix.T), stale, whole),
+        "inverse": _variant(case, node, rule(inverse), ("transpose",), straight),
+        "nothing": _variant(case, node, rule(np.eye(len(matrix))), stale, none),
+    }
+
+
+def _factor(tape: Tape, node: Node) -> Node | None:
+    """The factorisation of whose diagonal these are the logarithms, or None."""
+    var = node.ins[0]
+    made = tape.maker(var)
+    while made is not None and made.prim in FROM_FACTOR and len(tape.moving(made)) == 1:
+        var = made.ins[tape.moving(made)[0]]
+        made = tape.maker(var)
+    if made is None or made.prim not in FACTORS or len(tape.shape(var)) != 2:
+        return None
+    diagonal = np.abs(np.diagonal(tape.values[var]))
+    return made if np.array_equal(diagonal, np.abs(tape.values[node.ins[0]])) else None
+
+
+def _is_even(ct: np.ndarray) -> bool:
+    """Do all logarithms count the same, as in a determinant?"""
+    return bool(np.ptp(ct) <= 1e-9 * np.max(np.abs(ct)))
