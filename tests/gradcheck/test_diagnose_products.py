@@ -183,3 +183,30 @@ def test_gradients_without_a_bug_are_right(of):
     with jax.enable_x64(True):
         auto, hand = once(jax.grad(loss))(p, *args), grad(p, *args)
     jax.tree.map(np.testing.assert_allclose, hand, auto)
+
+
+def product(z, lost=""):
+    """(1 + z²) cos z with one factor taken for a constant."""
+    square, wave = 1 + z**2, jnp.cos(z)
+    stop = jax.lax.stop_gradient
+    return (stop(square) if lost == "square" else square) * (stop(wave) if lost == "wave" else wave)
+
+
+def in_the_loss(p, x, y, lost=""):
+    return jnp.mean(y[:, 0] * product(x @ p["w"] @ p["v"], lost))
+
+
+def in_a_layer(p, x, y, lost=""):
+    return jnp.mean((product(x @ p["w"], lost) @ p["v"] - y[:, 0]) ** 2)
+
+
+@pytest.mark.parametrize("lost", ("square", "wave"))
+@pytest.mark.parametrize(
+    "loss, word",
+    ((in_the_loss, "path_dropped"), (in_a_layer, "activation_derivative_wrong")),
+)
+def test_half_a_product_rule_is_called_by_its_place(loss, word, lost):
+    p, args = draw(w=(4, 3), v=(3,))
+    found = findings(loss, jax.grad(lambda *a: loss(*a, lost=lost)), p, args, batch=(0, 1))
+    assert [finding.cause for finding in found] == [word], found
+    assert {"path_dropped", "activation_derivative_wrong"} <= {word, *found[0].equivalent}

@@ -282,11 +282,19 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         )
     if (node.index, position) in inside(tape) and np.size(tape.values[node.outs[0]]) > 1:
         words = ("activation_derivative_wrong", "path_dropped")
+        if row(tape, node)[-1].prim in ("mul", "div") and not feeds_layer(tape, node):
+            words = words[::-1]  # a factor of a product in a term of the loss: no activation
         return Name(words, f"one term of the derivative is left out{at}", 0.65)
     text = f"the path back to {_array(tape, node.ins[position])} is left out{at}"
     if carries(tape, node, position):
         return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
     return Name(("path_dropped",), text, 0.5)
+
+
+def feeds_layer(tape: Tape, node: Node) -> bool:
+    """Does a matrix product or a convolution come after this node, as after an activation?"""
+    layers = (n for n in tape.nodes if n.prim in ("dot_general", "conv_general_dilated"))
+    return any(tape.above[n.index] >> node.index & 1 for n in layers)
 
 
 def _array(tape: Tape, var: int) -> str:
