@@ -64,8 +64,8 @@ def test_a_look_up_that_overwrites_another_is_named(turns, assigns):
     (table, y) = draw((6, 3), (6,))
     args = (left, right, y)
 
-    def grad(*args):
-        return distances_gradient(*args, turns, assigns)
+    def grad(table, left, right, y):
+        return distances_gradient(table, left, right, y, turns, assigns)
 
     found = findings(distances, grad, table, args, batch=(0, 1, 2))
     assert len(found) == 1, found

@@ -1,13 +1,19 @@
 """Convolutions, padding and slices: flipped, transposed or shifted on the way back."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.filters import shift_words
 from jaxdl.gradcheck.replay.rules.structural import padded_shape
-from jaxdl.gradcheck.replay.rules.windows import conv_back_input, conv_back_kernel, conv_geometry
+from jaxdl.gradcheck.replay.rules.windows import (
+    Params,
+    conv_back_input,
+    conv_back_kernel,
+    conv_geometry,
+)
 from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
@@ -15,6 +21,9 @@ from jaxdl.gradcheck.search import Case, Variant
 SHIFTED = ("pad", "slice", "dynamic_slice", "dynamic_update_slice", "gather", "concatenate")
 
 SHIFT = ("padding_or_stride_shift",)
+
+Shifts = Sequence[tuple[tuple[int, ...], bool]]
+"""(move along the spatial axes, does it wrap round?)"""
 
 STEPS = {
     "window_strides": "the stride is",
@@ -70,7 +79,7 @@ def _one_way(case: Case, node: Node, position: int, back, words, text, cost=0.6)
     return Variant(lambda c: rule, case.tape.leaves[node.ins[position]], words, text + at, cost)
 
 
-def _to_input(case: Case, node: Node, flips, shifts) -> dict:
+def _to_input(case: Case, node: Node, flips, shifts: Shifts) -> dict:
     """The kernel not flipped or transposed; the result moved."""
     params, spec = node.params, node.params["dimension_numbers"]
     shape = case.tape.shape(node.ins[1])
@@ -103,7 +112,7 @@ def _to_input(case: Case, node: Node, flips, shifts) -> dict:
 
         text = f"the input's gradient is shifted by {move}"
         found["input shift", move, wrap] = _one_way(case, node, 0, back, SHIFT, text)
-    for move in dict(shifts):
+    for move in dict.fromkeys(move for move, _ in shifts):
 
         def cropped(ct, x, kernel, move=move):
             return conv_back_input(_cropped(params, move), ct, x, kernel)
@@ -125,7 +134,7 @@ def _cropped(params: dict, move: tuple[int, ...]) -> dict:
     return params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
 
 
-def _to_kernel(case: Case, node: Node, flips, shifts) -> dict:
+def _to_kernel(case: Case, node: Node, flips, shifts: Shifts) -> dict:
     """The kernel's gradient flipped, or of an input or cotangent that is moved."""
     params, spec = node.params, node.params["dimension_numbers"]
     found = {}
@@ -150,7 +159,7 @@ def _to_kernel(case: Case, node: Node, flips, shifts) -> dict:
         found["kernel ct shift", move, wrap] = _one_way(
             case, node, 1, of_moved_cotangent, SHIFT, text
         )
-    for move in dict(shifts):
+    for move in dict.fromkeys(move for move, _ in shifts):
 
         def of_other_windows(ct, x, kernel, move=move):
             return conv_back_kernel(_cropped(params, move), ct, x, kernel)
@@ -176,8 +185,8 @@ def _forgotten(case: Case, node: Node, position: int, back) -> dict:
 
 def _dense(node: Node, which: str, ct, x, kernel) -> dict:
     """The convolution with steps of 1, and room at its end for as many windows as before."""
-    params, spec = node.params, node.params["dimension_numbers"]
-    params = params | {which: (1,) * len(params[which])}
+    spec = node.params["dimension_numbers"]
+    params: Params = node.params | {which: (1,) * len(node.params[which])}
     sizes = tuple(np.shape(kernel)[a] for a in spec.rhs_spec[2:])
     g = conv_geometry(params, sizes)
     left = tuple((low, 0, gap) for low, _, gap in g.config)
@@ -190,7 +199,7 @@ def _dense(node: Node, which: str, ct, x, kernel) -> dict:
     return params | {"padding": tuple((low, n - m) for low, n, m in ends)}
 
 
-def _both_ways(case: Case, node: Node, shifts) -> dict:
+def _both_ways(case: Case, node: Node, shifts: Shifts) -> dict:
     """The incoming gradient moved, on the way to both operands."""
     space = node.params["dimension_numbers"].out_spec[2:]
 
