@@ -32,6 +32,8 @@ def family(case: Case, node: Node) -> dict:
         if not is_first(tape, node, p):
             continue
         for mark, keep in marks(case).items():
+            if not tells(case, node, p, keep):
+                continue
             text = f"only the examples that an array of zeros and ones marks count at {line(node)}"
             found["mark", p, mark] = Variant(
                 lambda c, p=p, keep=keep: masked(p, axes[0], keep),
@@ -41,6 +43,46 @@ def family(case: Case, node: Node) -> dict:
                 0.75,
             )
     return found
+
+
+def tells(case: Case, node: Node, position: int, keep: np.ndarray) -> bool:
+    """Is what the mark would leave out no whole path, which has a name of its own?
+
+    It is one where all that comes through a use of the product, or through a node that the operand
+    is made by, belongs to unmarked examples: as behind a choice between two terms by the mark.
+    """
+    tape, lonely = case.tape, _unmarked(case, keep)
+    made = tape.producer[node.ins[position]]
+    before = 0 if made is None else tape.above[made] | 1 << made
+    var = node.outs[0]
+    while len(users := tape.users(var)) == 1 and len(tape.nodes[users[0][0]].outs) == 1:
+        var = tape.nodes[users[0][0]].outs[0]
+    after = {(n, var) for n, _ in users}
+    here = (node.index, node.ins[position])
+    return not any(at in after or at == here or before >> at[0] & 1 for at in lonely)
+
+
+def _unmarked(case: Case, keep: np.ndarray) -> set[tuple[int, int]]:
+    """(node, variable) wherever a gradient that is sent belongs to unmarked examples alone."""
+    key = ("unmarked", keep.tobytes())
+    if key not in case.memo:
+        found = set()
+        for index, sent in case.base.sent.items():
+            for var, ct in sent:
+                alive = _alive(ct, len(keep))
+                if np.any(alive) and not np.any(alive & keep):
+                    found.add((index, var))
+        case.memo[key] = found
+    return case.memo[key]
+
+
+def _alive(ct, size: int) -> np.ndarray:
+    """For which examples a gradient is not zero; for all, if it is not one for each example."""
+    axes = [a for a, n in enumerate(np.shape(ct)) if n == size]
+    if not axes:
+        return np.ones(size, bool)
+    rows = np.moveaxis(np.asarray(ct), axes[0], 0)
+    return np.any(rows.reshape(size, -1) != 0, axis=1)
 
 
 def marks(case: Case) -> dict[int, np.ndarray]:
