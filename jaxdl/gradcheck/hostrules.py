@@ -40,6 +40,13 @@ def rule_of(eqn: Any) -> Callable:
         raise Unsupported(f"{name} of a dtype that NumPy does not have")
     if name in LIMITS and not LIMITS[name](eqn):
         raise Unsupported(f"{name} with these parameters")
+    if name in POLES or (name in elementwise.RULES and not _real(eqn)):
+        return _finite(_function(eqn))
+    return _function(eqn)
+
+
+def _function(eqn: Any) -> Callable:
+    name = eqn.primitive.name
     if name in PLAIN:
         return PLAIN[name]
     if name in INDEXED:
@@ -49,6 +56,21 @@ def rule_of(eqn: Any) -> Callable:
     if name in WITH_PARAMS:
         return functools.partial(WITH_PARAMS[name], eqn.params)
     raise Unsupported(name)
+
+
+def _finite(function: Callable) -> Callable:
+    """The function where its result is finite: at a pole NumPy and XLA may differ.
+
+    So they do where parts of complex numbers are infinite.
+    """
+
+    def run(*values: Any) -> Any:
+        result = function(*values)
+        if not np.all(np.isfinite(result)):
+            raise Unsupported("a result that is not finite")
+        return result
+
+    return run
 
 
 def _is_usual(aval: Any) -> bool:
@@ -82,6 +104,10 @@ def _floating(eqn: Any) -> bool:
     return eqn.outvars[0].aval.dtype.kind in "fc"
 
 
+def _real(eqn: Any) -> bool:
+    return eqn.invars[0].aval.dtype.kind != "c"
+
+
 def _keeps_meaning(eqn: Any) -> bool:
     """Conversions that lose no part of the number: not to integers, not from complex to real."""
     old, new = eqn.invars[0].aval.dtype.kind, eqn.outvars[0].aval.dtype.kind
@@ -94,6 +120,11 @@ def _half_to_even(eqn: Any) -> bool:
 
 def _one_batch_group(eqn: Any) -> bool:
     return eqn.params["batch_group_count"] == 1
+
+
+def _overwrites(eqn: Any) -> bool:
+    """Not `x.at[i].apply(f)`, which is a scatter with a function of its own."""
+    return eqn.params["update_jaxpr"] is None
 
 
 class Places:
@@ -165,7 +196,9 @@ def _cumsum(params: dict, x: np.ndarray) -> np.ndarray:
 
 
 def _select(params: dict, which: np.ndarray, *cases: np.ndarray) -> np.ndarray:
-    return np.where(which, cases[1], cases[0]) if len(cases) == 2 else np.choose(which, cases)
+    if which.dtype == bool:
+        return np.where(which, cases[1], cases[0])
+    return np.choose(which, cases, mode="clip")
 
 
 def _split(params: dict, x: np.ndarray) -> list[np.ndarray]:
@@ -173,7 +206,9 @@ def _split(params: dict, x: np.ndarray) -> list[np.ndarray]:
 
 
 def _complex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return x + np.multiply(1j, y, dtype=np.result_type(x, np.complex64))
+    z = np.empty(np.broadcast_shapes(np.shape(x), np.shape(y)), np.result_type(x, np.complex64))
+    z.real, z.imag = x, y  # x + 1j * y is NaN where y is infinite
+    return z
 
 
 PLAIN: dict[str, Callable] = {
@@ -232,11 +267,23 @@ WITH_PARAMS: dict[str, Callable] = {
 }
 """Primitives with parameters: `f(params, *values)`."""
 
+BRANCHES = ("acos", "acosh", "asin", "asinh", "atan", "atanh", "pow", "rsqrt", "sqrt")
+"""Functions of complex numbers for which the sign of a zero may choose the branch."""
+
+ORDERED = ("argmax", "argmin", "clamp", "max", "min", "reduce_max", "reduce_min")
+"""What asks which number is larger: of complex numbers that are not finite, none."""
+
+POLES = ("digamma", "lgamma")
+"""Real functions with poles at which NumPy and XLA differ."""
+
 LIMITS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*BRANCHES, *ORDERED), _real),
     "conv_general_dilated": _one_batch_group,
     "convert_element_type": _keeps_meaning,
     "div": _floating,
-    "pow": _floating,
+    "pow": lambda eqn: _floating(eqn) and _real(eqn),
+    "rem": _floating,
     "round": _half_to_even,
+    "scatter": _overwrites,
 }
 """Of these primitives, the equations that there is a rule for."""

@@ -11,6 +11,7 @@ from jaxdl.gradcheck.hostrules import Unsupported
 from jaxdl.gradcheck.programs import Prepared
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.tracing import Traced
+from tests.compiling import once
 
 pytestmark = pytest.mark.usefixtures("users_settings")
 
@@ -176,6 +177,10 @@ def test_equal_equations_are_one_step():
         lambda x: x.astype(int),
         lambda x: lax.round(x),
         lambda x: jnp.linalg.inv(jnp.eye(2) * x),
+        lambda x: x * lax.rem(jnp.arange(3), jnp.arange(3)),
+        lambda x: (x + jnp.zeros(3)).at[jnp.array([0, 2])].apply(jnp.sin),
+        lambda x: lax.sqrt(lax.complex(-x, -0.0)),
+        lambda x: lax.max(lax.complex(x, jnp.nan), lax.complex(x + 1, 1.0)),
     ],
 )
 def test_what_numpy_may_do_otherwise_is_compiled(f):
@@ -185,6 +190,41 @@ def test_what_numpy_may_do_otherwise_is_compiled(f):
     prepared = Prepared([traced])
     assert prepared.quick is None
     np.testing.assert_array_equal(prepared([2.5], [])[0][0], jax.jit(f)(2.5))
+
+
+ODD = np.array([0.0, -0.0, 1, -1, 0.5, -2.5, 1e-5, 30, -30, np.inf, -np.inf, np.nan])
+PAIRS = np.repeat(ODD, len(ODD)), np.tile(ODD, len(ODD))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lax.max, lax.min, lax.pow, lax.rem, lax.atan2, lax.div, lax.nextafter, lax.le,
+        lambda x, y: lax.digamma(x) + y, lambda x, y: lax.lgamma(x) * y,
+        lambda x, y: lax.clamp(x, jnp.flip(y), y), lambda x, y: lax.erf_inv(x) - lax.rsqrt(y),
+        lambda x, y: lax.real(lax.complex(x, y)), lambda x, y: lax.integer_pow(x, -2) + y,
+        lambda x, y: lax.atan2(lax.imag(lax.complex(x, -y)), lax.real(lax.complex(x, y))),
+        lambda x, y: lax.abs(lax.complex(x, y)), lambda x, y: lax.real(1 / lax.complex(x, y)),
+        lambda x, y: jnp.argmax(x * y, keepdims=True), lambda x, y: jnp.sum(jnp.round(x)) + y,
+        lambda x, y: lax.select_n(jnp.arange(x.size, dtype=np.int32) - 9, x, y),
+    ],
+)  # fmt: skip
+def test_odd_numbers_are_treated_as_jax_does(f):
+    traced = Traced(jax.make_jaxpr(f)(*PAIRS), None)
+    expected = once(f)(*PAIRS)
+    with np.errstate(all="ignore"):
+        ((found,),) = Prepared([traced])(list(PAIRS), [])
+        (given,) = _given(traced.closed) or [expected]
+    for value in (found, given):
+        np.testing.assert_allclose(value, expected, rtol=1e-13, atol=0)
+
+
+def _given(closed):
+    """The results of a program whose inputs are known beforehand; None if there is no rule."""
+    try:
+        return host.Program(closed, given=PAIRS)([])
+    except Unsupported:
+        return None
 
 
 def test_an_index_out_of_range_is_left_to_jax():
