@@ -43,7 +43,7 @@ _REMEMBERED: deque[Programs] = deque(maxlen=LATEST)
 def recall(loss: Callable, grad: Callable, call: Call) -> Programs | None:
     """The programs of an earlier check of these functions with such a call, if any."""
     signature = _signature(call)
-    for programs in _REMEMBERED:
+    for programs in tuple(_REMEMBERED):  # other threads may check, too
         # Bound methods are made anew at every access, so "is" would never find them.
         same = programs.loss() == loss and programs.grad() == grad
         if same and _equal(programs.signature, signature):
@@ -58,7 +58,7 @@ def remember(loss: Callable, grad: Callable, call: Call, made: dict, hand_mode: 
     except TypeError:  # a callable that allows no weak reference
         return
     old = recall(loss, grad, call)
-    alive = [p for p in _REMEMBERED if p is not old and p.loss() is not None]
+    alive = [p for p in tuple(_REMEMBERED) if p is not old and p.loss() is not None]
     _REMEMBERED.clear()
     _REMEMBERED.extend(alive)
     _REMEMBERED.appendleft(programs)

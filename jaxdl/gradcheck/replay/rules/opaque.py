@@ -25,11 +25,12 @@ def compiled(eqn: Any) -> Compiled:
     if any(e.primitive.name.startswith("custom_") for e in equations(program)):
         return compile_equation(eqn)  # its derivative rule cannot be compared
     numbers = digest(program)
-    for other, held, made in _KNOWN:
+    for other, held, made in tuple(_KNOWN):  # other threads may append
         if held == numbers and same_program(program, other):
             return made
-    _KNOWN.appendleft((program, numbers, compile_equation(eqn)))
-    return _KNOWN[0][2]
+    made = compile_equation(eqn)
+    _KNOWN.appendleft((program, numbers, made))
+    return made
 
 
 def compile_equation(eqn: Any) -> Compiled:
