@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -22,6 +23,9 @@ CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 """Functions with a derivative rule of their own."""
 
 INLINED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+REDUCTIONS = ("reduce", "reduce_window")
+"""Equations with a jaxpr that combines two numbers, which is no call of it."""
 
 
 def run(closed: core.ClosedJaxpr, rule: Rule, args: Sequence, consts: Sequence | None = None):
@@ -58,6 +62,11 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
         yield eqn
         for inner in _inner(eqn):
             yield from _equations(inner.jaxpr)
+
+
+def is_call(eqn: Any) -> bool:
+    """Whether an equation runs a jaxpr on its inputs."""
+    return eqn.primitive.name not in REDUCTIONS and any(key in eqn.params for key in INLINED)
 
 
 def _inner(eqn: Any) -> list[core.ClosedJaxpr]:
@@ -105,9 +114,9 @@ def _apply(eqn: Any, rule: Rule, inputs: list) -> list:
     results = rule(eqn, inputs)
     if results is not None:
         return results
-    inner = next((params[key] for key in INLINED if key in params), None)
-    if inner is None:
+    if not is_call(eqn):
         return usual(eqn, inputs)
+    inner = next(params[key] for key in INLINED if key in params)
     closed = inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
     return run(closed, rule, inputs)
 
@@ -170,8 +179,10 @@ def widen(value: Any) -> Any:
 
 def lift(eqn: Any, inputs: list) -> list | None:
     """Rule: the equation in float64, whatever narrow dtype it asks for."""
-    if any(key in eqn.params for key in INLINED):
+    if is_call(eqn):
         return None
+    if eqn.primitive.name in REDUCTIONS:
+        return _lifted_reduction(eqn, [widen(x) for x in inputs])
     if eqn.primitive.name == "bitcast_convert_type":  # bits mean something in one width only
         return [widen(out) for out in usual(eqn, inputs)]
     changed = {
@@ -184,13 +195,24 @@ def lift(eqn: Any, inputs: list) -> list | None:
     return [widen(out) for out in usual(eqn, [widen(x) for x in inputs], **changed)]
 
 
+def _lifted_reduction(eqn: Any, inputs: list) -> list:
+    inner = eqn.params["jaxpr"]
+    is_closed = isinstance(inner, core.ClosedJaxpr)
+    closed = inner if is_closed else core.ClosedJaxpr(inner, eqn.params["consts"])
+    numbers = [jax.ShapeDtypeStruct((), jnp.result_type(x)) for x in inputs]
+    wide = jax.make_jaxpr(lambda *pair: run(closed, lift, pair))(*numbers)
+    if is_closed:
+        return usual(eqn, inputs, jaxpr=wide)
+    return usual(eqn, inputs, jaxpr=wide.jaxpr, consts=tuple(wide.consts))
+
+
 EXACT = frozenset(
     """
     neg max min abs sign select_n reshape broadcast_in_dim transpose slice dynamic_slice gather
     squeeze concatenate pad reduce_max reduce_min argmax argmin convert_element_type copy rev sort
     stop_gradient floor ceil round clamp scatter iota real imag split expand_dims cummax cummin
     dynamic_update_slice top_k reduce_precision random_bits random_wrap random_unwrap nextafter
-    optimization_barrier select_and_gather_add
+    optimization_barrier select_and_gather_add stack
     """.split()  # noqa: SIM905
 )
 """Primitives that return one of their inputs, or an integer: nothing is rounded."""
@@ -209,7 +231,7 @@ def jitter(seed: Any, size: float = 2.0**-53) -> Rule:
     count = itertools.count(1)
 
     def rule(eqn: Any, inputs: list) -> list | None:
-        if eqn.primitive.name in EXACT or any(name in eqn.params for name in INLINED):
+        if eqn.primitive.name in EXACT or is_call(eqn):
             return None
         return [_rounded(out, seed, next(count), size) for out in usual(eqn, inputs)]
 
