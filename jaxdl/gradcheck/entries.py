@@ -76,13 +76,11 @@ def _in_numpy(closed: core.ClosedJaxpr, leaves: list, rows: dict[int, Rows]) -> 
     """The values of f by NumPy, one chunk after the other; None if it cannot, or takes too long."""
     given = [*closed.consts, *leaves]
     try:
-        programs = {
-            k: host.Program(_jaxpr(closed, leaves, k, part), given=given)
-            for k, part in rows.items()
-        }
-        if sum(programs[k].work * len(part.move) for k, part in rows.items()) > MOST_WORK:
-            return None
+        jaxprs = {k: _jaxpr(closed, leaves, k, part) for k, part in rows.items()}
         with np.errstate(all="ignore"):
+            programs = {k: host.Program(jaxprs[k], given=given) for k in rows}
+            if sum(programs[k].work * len(part.move) for k, part in rows.items()) > MOST_WORK:
+                return None
             return {
                 k: np.stack([programs[k](chunk)[0] for chunk in zip(*part, strict=True)])
                 for k, part in rows.items()
@@ -104,7 +102,7 @@ _KNOWN: deque[tuple[core.ClosedJaxpr, Any, Callable]] = deque(maxlen=8)
 def _compiled(closed: core.ClosedJaxpr, leaves: list, rows: dict[int, Rows]) -> dict:
     """The values of f by one compiled program that goes from chunk to chunk."""
     key = {k: part.index.shape for k, part in rows.items()}, digest(closed)
-    known = (run for other, k, run in _KNOWN if k == key and same_program(closed, other))
+    known = (run for other, k, run in tuple(_KNOWN) if k == key and same_program(closed, other))
     run = next(known, None)
     if run is None:
         by_chunks = functools.partial(_by_chunks, closed)

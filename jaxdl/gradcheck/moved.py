@@ -60,7 +60,7 @@ def _mask(at: Mapping[int, Any], shape: Sequence[int]) -> Any:
 def rule(eqn: Any, inputs: list) -> list | None:
     """Rule of `interpret.run` for equations with inputs that are `Moved`."""
     moved = [x for x in inputs if isinstance(x, Moved)]
-    if not moved or any(key in eqn.params for key in interpret.INLINED):
+    if not moved or interpret.is_call(eqn):
         return None
     name, first = eqn.primitive.name, moved[0]
     shape = eqn.outvars[0].aval.shape
@@ -95,7 +95,8 @@ def _sum(eqn: Any, inputs: list, moved: Moved) -> Any:
     (base,) = interpret.usual(eqn, [moved.base])
     axes, rank = eqn.params["axes"], moved.base.ndim
     inner = [axis for axis in range(rank) if axis not in moved.at]
-    change = jnp.sum(moved.change(), [k for k, axis in enumerate(inner) if axis in axes])
+    inner_axes = tuple(k for k, axis in enumerate(inner) if axis in axes)
+    (change,) = interpret.usual(eqn, [moved.change()], axes=inner_axes)
     left = [axis for axis in range(rank) if axis not in axes]
     return _plus(base, {left.index(a): i for a, i in moved.at.items() if a in left}, change)
 
@@ -145,12 +146,12 @@ def _product(eqn: Any, inputs: list, moved: Moved) -> Any:
     numbers = ((one[0], two[0]), (one[1], two[1]))
     added, part = moved.change(), pick(x, met)
     first, second = (added, part) if left else (part, added)
-    change = lax.dot_general(first, second, numbers)
+    (change,) = interpret.usual(eqn, [first, second], dimension_numbers=numbers)
     free = [axis for axis in range(moved.base.ndim) if axis not in (*summed, *batch)]
     free_x = [axis for axis in range(x.ndim) if axis not in (*summed.values(), *batch.values())]
     result = [*batch, *free] if left else [*batch, *(None for _ in free_x), *free]
     at = {result.index(axis): i for axis, i in moved.at.items() if axis in result}
-    return _plus(base, at, change.astype(base.dtype))
+    return _plus(base, at, change)
 
 
 OPERATIONS = {

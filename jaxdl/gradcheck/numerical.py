@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.gradcheck import entries
+from jaxdl.gradcheck import entries, tracing
 from jaxdl.types import PyTree
 
 GREAT = 1e-7
@@ -190,11 +190,21 @@ def gradient(
 
     Returns:
         A tree like `params`.
+
+    Raises:
+        TypeError, ValueError: if a leaf is not real and floating, or f gives anything but one
+            real floating scalar.
     """
     if order not in (2, 4):
         raise ValueError(f"Expected order 2 or 4, got {order!r}.")
     leaves, structure = jax.tree.flatten(jax.tree.map(_concrete, params))
-    closed = jax.make_jaxpr(lambda leaves: f(jax.tree.unflatten(structure, leaves)))(leaves)
+
+    def scalar(leaves):
+        value = f(jax.tree.unflatten(structure, leaves))
+        tracing.require_scalar(value)
+        return value
+
+    closed = jax.make_jaxpr(scalar)(leaves)
     multiples = (1, -1) if order == 2 else (1, -1, 2, -2)
     steps = [_steps(leaf, step, order) for leaf in leaves]
     moves = [h[:, None] * np.array(multiples, h.dtype) for h in steps]
@@ -206,7 +216,13 @@ def gradient(
 
 def _concrete(leaf: Any) -> np.ndarray:
     """A leaf in the dtype that JAX would give it under the settings in force."""
-    return np.asarray(leaf, jnp.result_type(leaf))
+    dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"Expected parameters of a real floating dtype, got {dtype}. Close over what is not "
+            "differentiated."
+        )
+    return np.asarray(leaf, dtype)
 
 
 def _steps(leaf: np.ndarray, step: float | None, order: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from jaxdl.gradcheck import host, interpret
@@ -57,9 +58,10 @@ class Prepared:
         """The first result of the first function."""
         if self.quick is not None:
             try:
-                if self.first is None:
-                    self.first = host.Program(self.parts[0].closed, [0])
-                return float(self.first([*theta, *data])[0])
+                with np.errstate(all="ignore"):
+                    if self.first is None:
+                        self.first = host.Program(self.parts[0].closed, [0])
+                    return float(self.first([*theta, *data])[0])
             except Exception:  # as above
                 self.quick = None
         with scope():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxdl.gradcheck import entries, host, numerical
+from jaxdl.gradcheck import entries, host, interpret, numerical
 from jaxdl.gradcheck.hostrules import Unsupported
 from jaxdl.gradcheck.programs import Prepared
 from jaxdl.gradcheck.replay.rules import RULES
@@ -72,7 +72,11 @@ def convolution(w, b):
 def pieces(w, b):
     left, right = jnp.split(X @ w, [1], axis=1)
     table = jnp.zeros((8, 4)).at[LABELS].add(jnp.concatenate([left, right], 1))
-    return jnp.sum(jnp.cumsum(table, 0) ** 2) + jnp.sum(jnp.flip(w)[::2] * b) + w[2, 1]
+    return (
+        jnp.sum(jnp.cumsum(table, 0) ** 2)
+        + jnp.sum(jnp.flip(w)[::2] * b)
+        + w[2, 1] * jnp.sum(jnp.stack([w[0], b], 1)[1] ** 2)
+    )
 
 
 def elementwise(w, b):
@@ -259,8 +263,20 @@ def batched(w, b):
     return jnp.sum(stacked**2 * b) + jnp.sum(jnp.einsum("ijk,il->jkl", w[None], ONES[:1, 0]) ** 2)
 
 
+def counted(w, b):
+    """Integers and reductions by a function of one's own on the way of a moved entry."""
+    positive = lax.reduce_sum((w > 0).astype(np.int32), axes=(0,)) + np.int32(1)
+    signs = lax.dot(
+        (w > 0).astype(np.int8), np.full((4, 3), 50, np.int8), preferred_element_type=np.int32
+    )
+    largest = lax.reduce(abs(w), 0.0, lambda x, y: jnp.where(x > y, x, y), (1,))
+    return (
+        jnp.sum(w * positive.astype(w.dtype)) + jnp.sum(w[:, :3] * signs) + jnp.sum(largest) + b[0]
+    )
+
+
 RNG_STACK, ONES = RNG.normal(size=(3, 6, 5)), np.ones((3, 1, 1))
-MOVED = {**FUNCTIONS, "penalised": penalised, "batched": batched}
+MOVED = {**FUNCTIONS, "penalised": penalised, "batched": batched, "counted": counted}
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -293,3 +309,48 @@ def test_both_ways_to_move_entries_agree_on_values(monkeypatch):
             direct[i, j] = f(moved)
         np.testing.assert_allclose(in_numpy[k], direct, rtol=1e-10)
         np.testing.assert_allclose(compiled[k], direct, rtol=1e-10)
+
+
+def test_what_numpy_warns_of_stays_inside():
+    def f(w):
+        return jnp.sum(jnp.where(w > 0, jnp.log(w), 0.0) + lax.stop_gradient(w) * 0)
+
+    traced = Traced(jax.make_jaxpr(f)(W), None)
+    with np.errstate(all="raise"):
+        prepared = Prepared([traced])
+        value = prepared.value([W], [])
+        gradient = numerical.gradient(f, W, order=4)
+        assert np.geterr()["divide"] == "raise"
+    assert prepared.compiled is None
+    np.testing.assert_allclose(value, np.sum(np.log(W[W > 0])))
+    np.testing.assert_allclose(gradient, np.where(W > 0, 1 / W, 0), rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("f", "params", "error"),
+    [
+        (lambda w: w**2, W, "scalar"),
+        (lambda w: (jnp.sum(w), w), W, "scalar"),
+        (lambda w: jnp.sum(w), np.arange(3), "floating"),
+        (lambda w: jnp.sum(w), B + 0j, "floating"),
+    ],
+)
+def test_differences_of_scalars_by_real_numbers_only(f, params, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        numerical.gradient(f, params)
+
+
+@pytest.mark.parametrize("general", [lax.reduce, lax.reduce_window])
+def test_reductions_of_ones_own_in_float64(general):
+    def f(x):
+        where = ((0,),) if general is lax.reduce else ((2, 1), (1, 1), "VALID")
+        return general(
+            x, np.zeros((), x.dtype), lambda a, b: jnp.where(abs(a) > abs(b), a, b), *where
+        )
+
+    x = X + 1e-12
+    closed = jax.make_jaxpr(f)(X.astype(np.float32))
+    (found,) = interpret.run(closed, interpret.lift, [x])
+    np.testing.assert_array_equal(found, f(x))
+    (rounded,) = interpret.run(closed, interpret.jitter(np.uint32(1)), [X.astype(np.float32)])
+    np.testing.assert_allclose(rounded, f(x), rtol=1e-6)
