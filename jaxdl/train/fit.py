@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxdl import devices, errors
@@ -186,12 +187,14 @@ def prepare(
 
 
 def _fit(plan, epochs, params, arrays, key):
-    state = loop.init(plan, params, key)
+    given = (params, arrays, key)
+    state = loop.varying(loop.init(plan, params, key), given)
     if plan.patience is None:
         state, history = loop.scan(plan, arrays, state, epochs)
     else:
         one = loop.once(plan)
-        history = loop.empty_history(one, arrays, state, epochs)
+        rows = jax.tree.map(jnp.asarray, loop.empty_history(one, arrays, state, epochs))
+        history = loop.varying(rows, given)
         state, history = loop.advance(plan, one, arrays, state, history, epochs)
     return Result(
         state.params, state.opt_state, history, state.best, state.diverged_at, state.epoch

@@ -99,6 +99,27 @@ def init(plan: Plan, params: Params, key: Key) -> State:
     return State(params, opt_state, key, jnp.int32(0), best, jnp.int32(0), jnp.int32(NEVER))
 
 
+def varying(tree: Any, like: Any) -> Any:
+    """The tree, said to differ between devices wherever `like` does.
+
+    Inside `jax.shard_map` a loop must begin with what it goes on with, and a run whose key or data
+    are a device's own differs from the first batch on.
+    """
+    axes = frozenset().union(*(_axes(leaf) for leaf in jax.tree.leaves(like)))
+
+    def cast(leaf):
+        missing = axes - _axes(leaf)
+        return lax.pcast(leaf, tuple(sorted(missing)), to="varying") if missing else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def _axes(leaf: Any) -> frozenset[str]:
+    """Axes of the mesh along which a value differs; JAX 0.9 has another name for it."""
+    kind: Any = jax.typeof(leaf)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+
+
 def epoch(plan: Plan, data: Data, state: State) -> tuple[State, dict[str, Array]]:
     """One pass over the data, then the evaluation; returns the epoch's history entries."""
     key = jax.random.fold_in(state.key, state.epoch)

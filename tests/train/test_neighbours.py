@@ -59,8 +59,15 @@ def test_inside_shard_map_every_device_trains_its_own(patience):
 
     spread = jax.shard_map(own, mesh=mesh, in_specs=(P("runs"), P(), P()), out_specs=P("runs"))
     keys = jax.random.split(KEY, mesh.size)
-    found = jax.jit(spread)(keys, *data)
-    assert_close(found["cost"][0], jax.jit(one)(keys[0], *data)["cost"], 1e-6)
+    alone = jax.jit(one)(keys[0], *data)["cost"]
+    assert_close(jax.jit(spread)(keys, *data)["cost"][0], alone, 1e-6)
+    # The data are a device's own and the key is all devices'.
+    theirs = jax.shard_map(
+        lambda key, x, y: jax.tree.map(lambda h: h[None], one(key, x[0], y[0])),
+        mesh=mesh, in_specs=(P(), P("runs"), P("runs")), out_specs=P("runs"),
+    )  # fmt: skip
+    copies = [jnp.stack([a] * mesh.size) for a in data]
+    assert_close(jax.jit(theirs)(keys[0], *copies)["cost"][0], alone, 1e-6)
 
 
 def test_a_mesh_of_make_mesh_is_one_of_ours():
