@@ -112,13 +112,10 @@ def _to_input(case: Case, node: Node, flips, shifts: Shifts) -> dict:
 
         text = f"the input's gradient is shifted by {move}"
         found["input shift", move, wrap] = _one_way(case, node, 0, back, SHIFT, text)
-    for move in dict.fromkeys(move for move, _ in shifts):
-
-        def cropped(ct, x, kernel, move=move):
-            return conv_back_input(_cropped(params, move), ct, x, kernel)
-
-        text = f"the padding is cut off {places(move)} from the right place"
-        found["input crop", move] = _one_way(case, node, 0, cropped, SHIFT, text)
+    found |= _cropped(
+        case, node, 0, conv_back_input, shifts,
+        lambda move: f"the padding is cut off {places(move)} from the right place",
+    )  # fmt: skip
     return found | _forgotten(case, node, 0, conv_back_input)
 
 
@@ -128,10 +125,21 @@ def places(move: tuple[int, ...]) -> str:
     return f"({steps})"
 
 
-def _cropped(params: dict, move: tuple[int, ...]) -> dict:
-    """The convolution whose window lies `move` off: what was padding before comes in."""
-    padding = zip(params["padding"], move, strict=True)
-    return params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
+def _cropped(case: Case, node: Node, position: int, back, shifts: Shifts, say) -> dict:
+    """The way back of the convolution whose windows lie off: what was padding before comes in.
+
+    `say(move)` puts it in words.
+    """
+    found = {}
+    for move in dict.fromkeys(move for move, _ in shifts):
+        padding = zip(node.params["padding"], move, strict=True)
+        off = node.params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
+
+        def elsewhere(ct, x, kernel, off=off):
+            return back(off, ct, x, kernel)
+
+        found["crop", position, move] = _one_way(case, node, position, elsewhere, SHIFT, say(move))
+    return found
 
 
 def _to_kernel(case: Case, node: Node, flips, shifts: Shifts) -> dict:
@@ -159,13 +167,12 @@ def _to_kernel(case: Case, node: Node, flips, shifts: Shifts) -> dict:
         found["kernel ct shift", move, wrap] = _one_way(
             case, node, 1, of_moved_cotangent, SHIFT, text
         )
-    for move in dict.fromkeys(move for move, _ in shifts):
-
-        def of_other_windows(ct, x, kernel, move=move):
-            return conv_back_kernel(_cropped(params, move), ct, x, kernel)
-
-        text = f"the kernel's gradient reads its windows {places(tuple(-s for s in move))} too far"
-        found["kernel crop", move] = _one_way(case, node, 1, of_other_windows, SHIFT, text)
+    found |= _cropped(
+        case, node, 1, conv_back_kernel, shifts,
+        lambda move: (
+            f"the kernel's gradient reads its windows {places(tuple(-s for s in move))} too far"
+        ),
+    )  # fmt: skip
     return found | _forgotten(case, node, 1, conv_back_kernel)
 
 
