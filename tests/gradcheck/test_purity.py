@@ -57,6 +57,30 @@ def test_an_array_changed_in_place_is_noticed():
         FACTOR[...] = 1.0
 
 
+@jax.custom_vjp
+def ruled_by_array(w):
+    """Σ w², with a derivative rule that computes with a global array."""
+    return jnp.sum(w**2)
+
+
+ruled_by_array.defvjp(
+    lambda w: (ruled_by_array(w), w),
+    lambda w, ct: (2 * ct * jax.lax.exp(jnp.asarray(FACTOR) - 1) * w,),
+)
+
+
+def test_an_array_changed_in_place_in_a_derivative_rule_is_noticed():
+    def loss(w):
+        return ruled_by_array(w)
+
+    assert verdict(loss, scaled_grad, W) == "PASS"
+    FACTOR[...] = 2.0
+    try:
+        assert verdict(loss, scaled_grad, W) == "FAIL"
+    finally:
+        FACTOR[...] = 1.0
+
+
 def test_a_change_that_only_small_batches_show_is_noticed(monkeypatch):
     def loss(w, x):
         factor = SCALE["factor"] if len(x) < 10 else 1.0
