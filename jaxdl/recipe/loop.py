@@ -69,6 +69,7 @@ def run(
     rounds: Sequence[int] | None = None,
     image_shape: tuple[int, ...] | None = None,
     optimal_error: float = 0.0,
+    keep_row_numbers: bool = False,
     watch: Callable[[Any], None] | None = None,
 ) -> Result:
     """The basic recipe on anyone's data: from a table to a model and an honest estimate of it.
@@ -96,6 +97,7 @@ def run(
         image_shape: (h, w) or (h, w, c) if rows are flattened images, which may then be distorted.
         optimal_error: the error that no model can beat, for the diagnosis; shares of wrong answers,
             or of the variance for a regression.
+        keep_row_numbers: columns that by their name number the rows ("id") are features, too.
         watch: called with the `Problem`, then with the `Move` before and the `Round` after every
             round.
 
@@ -111,7 +113,8 @@ def run(
     started = time.monotonic()
     errors.within("seconds", seconds, seconds > 0, "positive")
     errors.within("seed", seed, isinstance(seed, int) and 0 <= seed < 2**32, "in [0, 2³²)")
-    problem = problems.build(problems.cells(x, y, image_shape), test, task, seed)
+    given = problems.cells(x, y, image_shape, keep_row_numbers)
+    problem = problems.build(given, test, task, seed)
     errors.within("optimal_error", optimal_error, 0 <= optimal_error < 1, "a share in [0, 1)")
     watch = watch or (lambda event: None)
     watch(problem)

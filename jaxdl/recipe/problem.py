@@ -38,16 +38,22 @@ class Problem(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A table as it came: cells (m, c), the columns' names, the targets, the image's shape."""
+    """A table as it came: cells (m, c), the columns' names, the targets, the image's shape.
+
+    `row_numbers` says whether columns that by their name number the rows are features.
+    """
 
     x: np.ndarray
     y: np.ndarray
     names: tuple[str, ...]
     target_names: tuple[str, ...]
     image_shape: tuple[int, ...] | None
+    row_numbers: bool
 
 
-def cells(x: Any, y: Any = None, image_shape: tuple[int, ...] | None = None) -> Cells:
+def cells(
+    x: Any, y: Any = None, image_shape: tuple[int, ...] | None = None, row_numbers: bool = False
+) -> Cells:
     """Arrays, lists, a pandas DataFrame or a Dataset as cells.
 
     Raises:
@@ -77,7 +83,7 @@ def cells(x: Any, y: Any = None, image_shape: tuple[int, ...] | None = None) -> 
             f"image_shape {tuple(image_shape)} holds {int(np.prod(image_shape))} numbers, a row "
             f"of x has {x.shape[1]}: give (h, w) or (h, w, channels) of the flattened images."
         )
-    return Cells(x, y, tuple(names), target_names, image_shape)
+    return Cells(x, y, tuple(names), target_names, image_shape, row_numbers)
 
 
 def build(given: Cells, test: Any, task: str, seed: int) -> Problem:
@@ -170,7 +176,7 @@ def _fit_features(given: Cells, x: np.ndarray):
         low, spread = float(x.min()), float(x.std()) or 1.0
         shape = x.shape[1:]
         return None, data.AffineState(np.full(shape, low), np.full(shape, spread)), ()
-    encoder = table.fit(x, given.names)
+    encoder = table.fit(x, given.names, given.row_numbers)
     notes = tuple(c.note for c in encoder if c.note)
     return encoder, table.scaler(encoder, table.apply(encoder, x)), notes
 

@@ -27,6 +27,8 @@ class Recipe:
     """What the target is; auto decides by its values."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
+    keep_row_numbers: bool = False
+    """Learn from columns that number the rows, too; they are left out otherwise."""
     seconds: float = 90.0
     """Time to stay within, compiling included."""
     seed: int = 0
@@ -53,7 +55,7 @@ def command(options: Recipe) -> int:
     with contextlib.suppress(RuntimeError):  # JAX was started before, by a caller
         devices.use_cpu_devices()
     out = folder.choose(options.out, tables.stem(options.data), resume=False)
-    dataset, said = _load(options)
+    dataset, said = read(options)
     console = recipe_screen.console()
     recipe_screen.opening(console, dataset, options, out, said)
     with recipe_screen.watching(console, options) as watch:
@@ -66,6 +68,7 @@ def command(options: Recipe) -> int:
             rounds=options.rounds or None,
             image_shape=options.image_shape or None,
             optimal_error=options.optimal_error,
+            keep_row_numbers=options.keep_row_numbers,
             watch=watch,
         )
     recipe_screen.closing(console, result, options, out)
@@ -88,17 +91,20 @@ def _check(options: Recipe) -> None:
             raise ValueError(f"--{name} must be {expected}, got {value}.")
 
 
-def _load(options: Recipe) -> tuple[data.Dataset, list[str]]:
-    """The data, and what was left out of it: rows without a target teach nothing."""
+def read(options: Recipe) -> tuple[data.Dataset, list[str]]:
+    """The data, and what was left out of it: rows without a target and their numbers."""
     path = pathlib.Path(options.data)
     if not tables.is_file(options.data) or path.suffix.lower() == ".npz":
         return tables.load(options.data, options.target, options.task, options.drop), []
     path = tables.existing(options.data)
     frame = tables.read(path)
     target = tables.known(options.target, list(frame), path)
+    said: list[str] = []
+    if not options.keep_row_numbers:
+        frame = tables.without_row_numbers(frame, {target, *options.drop}, said.append)
     labelled = frame[target].notna().to_numpy()
     missing = int((~labelled).sum())
-    said = [f"{missing:,} rows without {target!r} are left out"] if missing else []
+    said += [f"{missing:,} rows without {target!r} are left out"] if missing else []
     if not labelled.any():
         raise ValueError(f"{path}: the target {target!r} is empty in every row.")
     frame = frame[labelled].infer_objects().reset_index(drop=True)

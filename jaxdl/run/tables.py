@@ -65,7 +65,7 @@ def load(
     if path.suffix.lower() != ".npz":
         frame = read(path)
         if not keep_row_numbers:
-            frame = _without_row_numbers(frame, {target, *drop}, tell)
+            frame = without_row_numbers(frame, {target, *drop}, tell)
         return from_frame(frame, path, target, task, drop)
     x, y, names = _from_npz(path, target or "y")
     y, classes = targets.targets(y, task, target or "y", f"{path}: ")
@@ -85,7 +85,7 @@ def from_frame(
     return Dataset(x, y, path.stem, tuple(frame), classes)
 
 
-def _without_row_numbers(frame, others, tell):
+def without_row_numbers(frame: Any, others: set, tell: Callable[[str], None]) -> Any:
     """The table without columns that number its rows, if a feature besides `others` is left.
 
     They hold 1..n or 0..n−1 in the order of the rows, or come first without a name, as the index

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxdl.run import tables
+from jaxdl.run import recipe, tables
 
 GOOD = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8.5,y\n"
 
@@ -224,6 +224,15 @@ def test_row_numbers_are_left_out_with_a_sentence_and_kept_on_request(case, tmp_
     assert tables.load(path, "y", keep_row_numbers=False, tell=said.append).feature_names == ("x",)
     assert len(said) == 1 and sentence in said[0] and "--keep-row-numbers" in said[0]
     assert len(tables.load(path, "y", tell=said.append).feature_names) == 2 and len(said) == 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_recipe_leaves_row_numbers_out_as_training_does(keep, tmp_path):
+    path = write(tmp_path, numbered(1, m=12) + "13,4,\n")
+    options = recipe.Recipe(data=str(path), target="y", keep_row_numbers=keep)
+    dataset, said = recipe.read(options)
+    assert dataset.feature_names == (("i", "x") if keep else ("x",))
+    assert ["rows without 'y'" in s for s in said] == [False] * (not keep) + [True]
 
 
 FEATURES = {

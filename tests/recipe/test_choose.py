@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxdl.recipe import choose, estimate, model, problem, training
@@ -98,6 +99,14 @@ def test_a_class_missing_from_the_test_part_leaves_the_area_out():
     logits = np.eye(3)[[0, 1, 0, 1]]
     found = estimate.classification(logits, np.array([0, 1, 0, 1]), 0, seed=0)
     assert set(found.scores) == {"accuracy", "balanced accuracy"}
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_column_called_like_row_numbers_is_a_feature_on_request(keep):
+    x, y = line()
+    table = pd.DataFrame({"id": np.arange(len(y))[::-1], "x": np.reshape(x, (len(y), -1))[:, 0]})
+    given = problem.cells(table, y, row_numbers=keep)
+    assert problem.build(given, 0.2, "auto", seed=0).x.shape[1] == (2 if keep else 1)
 
 
 def test_a_regression_is_scaled_by_its_training_part():
