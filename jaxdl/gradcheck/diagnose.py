@@ -42,6 +42,7 @@ from jaxdl.gradcheck.bugs import (
     truncation,
     uses,
 )
+from jaxdl.gradcheck.leftover import leftover, lone_place, nearest_to_loss
 from jaxdl.gradcheck.problem import Finding, Point, Problem
 from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
 from jaxdl.gradcheck.replay.structure import bits
@@ -286,16 +287,6 @@ def search_confined(cases: list[Case], wrong: int, deadline: float) -> list[Matc
     return [match._replace(leaves=match.leaves & wrong) for match in found]
 
 
-def nearest_to_loss(case: Case, wrong: int) -> list[int]:
-    """Wrong leaves in backward order: the one used last in the loss first."""
-    tape = case.tape
-
-    def last_use(leaf: int) -> int:
-        return max((n for n, _ in tape.users(tape.inputs[leaf])), default=0)
-
-    return sorted(bits(wrong), key=last_use, reverse=True)
-
-
 def _finding(accepted: Accepted, cases: list[Case], names: list[str]) -> Finding:
     best = accepted.best
     words = [*best.name.words]
@@ -333,70 +324,3 @@ def _together(same: list[Finding]) -> Finding:
         f"{', '.join(leaves)}: {said}",
         max(f.residual for f in same),
     )
-
-
-def leftover(
-    cases: list[Case], left: int, names: list[str], stopped: float | None
-) -> tuple[Finding, ...]:
-    """What no hypothesis explains: single wrong entries, and the rest as unknown.
-
-    `stopped` is the number of seconds after which the search was stopped, if it was.
-    """
-    findings, rest = [], []
-    for i in nearest_to_loss(cases[0], left):
-        place = lone_place(cases, i)
-        if place is None:
-            rest.append(i)
-        else:
-            text = f"{names[i]}: wrong at {place} and nowhere else."
-            # A whole row is seldom a slip of one place; why it is wrong is not known.
-            also = () if place.startswith("entry") else ("unknown",)
-            findings.append(Finding("wrong_entry", also, (names[i],), text, worst(cases, i)))
-    if rest:  # whatever is wrong with these may be what is wrong at the single places, too
-        findings.insert(0, unknown(cases, rest, names, stopped))
-    return tuple(findings)
-
-
-def lone_place(cases: list[Case], leaf: int) -> str | None:
-    """The one entry, row or column where a leaf is wrong at every point, or None."""
-    bad = np.zeros(cases[0].hand[leaf].shape, bool)
-    for case in cases:
-        bad |= ~(np.abs(case.rest()[leaf]) <= case.tolerance[leaf])
-    index = np.argwhere(bad)
-    if bad.size < 2 or not len(index):
-        return None
-    if len(index) == 1:
-        return f"entry {index[0].tolist()}"
-    for axis in range(bad.ndim):
-        where = np.unique(index[:, axis])
-        if bad.ndim > 1 and len(where) == 1 and bad.shape[axis] > 1:
-            return f"index {where[0]} of axis {axis}"
-    return None
-
-
-def worst(cases: list[Case], leaf: int) -> float:
-    """Largest error of a leaf relative to its largest entry."""
-    errors = [np.max(np.abs(c.rest()[leaf]), initial=0) for c in cases]
-    sizes = [np.max(np.abs(c.hand[leaf]), initial=1e-300) for c in cases]
-    return float(max(e / s for e, s in zip(errors, sizes, strict=True)))
-
-
-def unknown(cases: list[Case], left: list[int], names: list[str], stopped: float | None) -> Finding:
-    """Where the gradient is wrong, when nothing says why."""
-    case, first = cases[0], left[0]
-    rest = np.abs(case.rest()[first])
-    entry = np.unravel_index(int(np.argmax(rest)), rest.shape) if rest.size else ()
-    place = [int(i) for i in entry]
-    why = "No single bug that was tried gives this gradient."
-    if stopped is not None:
-        why = (
-            f"The search stopped after {stopped:g} s, before every bug was tried (budget_s gives "
-            "it more time)."
-        )
-    text = (
-        f"{why} The wrong leaf nearest to the loss is "
-        f"{names[first]}: start there. Its worst entry is {place}: {case.hand[first][entry]:.6g} "
-        f"where {case.base.grads()[first][entry]:.6g} is right (point {case.label!r})."
-    )
-    leaves = tuple(names[i] for i in left)
-    return Finding("unknown", (), leaves, text, max(worst(cases, i) for i in left))

@@ -85,12 +85,37 @@ def quantiles(p, x, y, bug=""):
     return jnp.mean(as_if(larger, others.get(bug, larger)))
 
 
+def hinge(p, x, y, bug=""):
+    """A squared hinge, in whose derivative nothing is cut off."""
+    gap = 0.2 - y * (x @ p)
+    return jnp.mean(as_if(jnp.maximum(gap, 0) ** 2, gap**2) if bug else jnp.maximum(gap, 0) ** 2)
+
+
+def leaky(p, x, y, bug=""):
+    """A leaky ReLU with its slopes exchanged."""
+    z = x @ p["w"]
+    a = jnp.where(z > 0, z, 0.1 * z)
+    a = as_if(a, jnp.where(z > 0, 0.1 * z, z)) if bug else a
+    return jnp.mean((a @ p["v"] - y) ** 2)
+
+
+def noisy(p, x, y, bug=""):
+    """A kernel matrix with noise on its diagonal, the noise's gradient summed over everything."""
+    eye = jnp.eye(6)
+    noise = jnp.exp(p["s"]) * eye
+    noise = as_if(noise, jnp.exp(p["s"]) * jnp.ones((6, 6))) if bug else noise
+    return jnp.sum(jnp.sin(x @ p["w"] @ x.T + noise) * y)
+
+
 LABELS = np.eye(3)[[0, 2, 1, 1, 0, 2]]
 LINEAR = draw((4,))[0], draw((6, 4), (6,), seed=1), (0, 1)
 POSITIVE = 0.5 + np.abs(draw((6,), seed=5)[0])
 MASK = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]]) * 1.0
 SCORES = draw((4, 3))[0], [*draw((6, 4), seed=1), LABELS], (0, 1)
 HEADS = draw((3, 2, 2))[0], draw((5, 4, 2), (5, 3, 4, 2), seed=1), (0, 1)
+SIGNS = draw((3,))[0], [*draw((7, 3), seed=1), np.array([1, -1, 1, 1, -1, 1, -1.0])], (0, 1)
+SLOPES = named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1), (0, 1)
+KERNEL = {"s": np.asarray(-0.4), "w": 0.3 * np.ones((2, 2))}, draw((6, 2), (6, 6), seed=1), None
 NORMAL = named("wmvb", (3, 4), (4,), (4,), (2,)), draw((7, 3), (7,), seed=1), (0, 1)
 HIDDEN = named("wv", (3, 3), (3,)), [*draw((6, 3), (6,), seed=1), MASK], (0, 1, 2)
 COUNTS = draw((3,))[0], [*draw((6, 3), seed=1), POSITIVE, POSITIVE**2], (0, 1, 2)
@@ -116,6 +141,9 @@ BUGS = {
     "the smaller for the larger": (
         quantiles, of(quantiles, "swapped"), *LINEAR, "relu_mask_wrong",
     ),
+    "a hinge that cuts nothing off": (hinge, of(hinge, "uncut"), *SIGNS, "relu_mask_wrong"),
+    "slopes exchanged": (leaky, of(leaky, "other"), *SLOPES, "activation_derivative_wrong"),
+    "a diagonal is no dropout": (noisy, of(noisy, "all"), *KERNEL, "unknown"),
 }  # fmt: skip
 
 
@@ -124,3 +152,20 @@ def test_the_first_word_asserts_no_more_than_what_matched(case):
     loss, by_hand, params, args, batch, cause = BUGS[case]
     found = findings(loss, by_hand, params, args, batch=batch)
     assert found and found[0].cause == cause, found
+
+
+@pytest.mark.parametrize(("leaves", "first"), [("q", "wrong_entry"), ("qk", "unknown")])
+def test_the_same_row_of_several_leaves_is_no_slip_of_one_place(leaves, first):
+    def loss(p, x, y):
+        return jnp.mean((jnp.tanh(x @ p["q"].T) * (x @ p["k"].T) - y) ** 2)
+
+    def by_hand(p, x, y):
+        true = jax.grad(loss)(p, x, y)
+        return {k: g.at[1].set(jnp.cos(5 * g[1]) + p["q"][1]) if k in leaves else g
+                for k, g in true.items()}  # fmt: skip
+
+    found = findings(
+        loss, by_hand, named("qk", (2, 3), (2, 3)), draw((6, 3), (6, 2), seed=1), batch=(0, 1)
+    )
+    assert found and {finding.cause for finding in found} == {first}, found
+    assert all({f.cause, *f.equivalent} == {"wrong_entry", "unknown"} for f in found), found

@@ -145,7 +145,11 @@ def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
     if scales and factor_of(tape, node) is None:
         words = ("unknown", "activation_derivative_wrong", "path_dropped")
         return words, "a factor that is an array of data is left out on the way back", 0.8
-    return ("activation_derivative_wrong",), f"one step ({node.prim}) is left out of f′", 0.8
+    text = f"one step ({node.prim}) is left out of f′"
+    if node.prim in KINKED - {"abs"} and decides(tape, node):  # a hinge, a ReLU inside a function
+        words = ("relu_mask_wrong", "activation_derivative_missing", "clip_or_eps_ignored")
+        return words, text, 0.8
+    return ("activation_derivative_wrong",), text, 0.8
 
 
 def scaled_copy(tape: Tape, var: int, later: int) -> bool:

@@ -82,16 +82,25 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
 
     Masks of units and of positions, of dropout or of padding, share a word. Labels and events are
     zeros and ones as well, one for each term of a sum that goes into no further weights, and so
-    are the triangles that shape a parameter: these have no word.
+    are the triangles that shape a parameter and the identity that makes a diagonal: these have no
+    word.
     """
     mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
+    if mask is not None and _is_diagonal(mask):
+        return ("unknown", *known)
     if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
         return known
     (p,) = tape.moving(node)
     shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
     one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
     return ("unknown", *known) if shapes_a_parameter or one_a_term else known
+
+
+def _is_diagonal(mask: np.ndarray) -> bool:
+    """Is it an identity matrix, or a batch of them, times a constant?"""
+    *_, rows, columns = (0, 0, *mask.shape)
+    return rows == columns > 1 and bool(np.all((mask != 0) == np.eye(rows, dtype=bool)))
 
 
 def _scaled_beside(tape: Tape, node: Node) -> bool:

@@ -37,7 +37,13 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     found["both"] = masked(
         lambda sweep, node, ct: (ct > 0) & (z > 0), "the mask also asks for a positive gradient"
     )
-    found["inverted"] = masked(lambda sweep, node, ct: z < 0, "the mask is inverted", 0.5)
+    leaks = above != 0 and below != 0  # both sides let something through: two slopes exchanged
+    found["inverted"] = masked(
+        lambda sweep, node, ct: z < 0,
+        "the mask is inverted",
+        0.5,
+        ("activation_derivative_wrong", "relu_mask_wrong") if leaks else ("relu_mask_wrong",),
+    )
     found["closed"] = masked(lambda sweep, node, ct: z >= 0, "the mask is ≥ 0 instead of > 0", 0.5)
     found["open"] = masked(lambda sweep, node, ct: z > 0, "the mask is > 0 instead of ≥ 0", 0.5)
     for bound in (1.0, 0.5, -1.0):
@@ -86,6 +92,7 @@ def _slope(region, reach, d, where, slopes, sign, at) -> Variant:
         text = f"the slope on the {side} side is {written(found.factor)}, not {written(true)}{at}"
         if close(found.factor, 1.0) and close(true, 0.0):
             return Name(("activation_derivative_missing", "relu_mask_wrong"), text, 0.6)
-        return Name(("activation_derivative_wrong",), text, 0.7)
+        masks = ("relu_mask_wrong",) if true == 0 else ()
+        return Name(("activation_derivative_wrong", *masks), text, 0.7)
 
     return Variant(rule, reach, fitted=True, name=name)
