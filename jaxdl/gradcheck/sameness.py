@@ -78,7 +78,9 @@ def _same_value(a: Any, b: Any) -> bool:
     if isinstance(a, tuple | list):
         return len(a) == len(b) and all(map(_same_value, a, b))
     if isinstance(a, np.ndarray | np.generic | jax.Array):
-        return a.shape == b.shape and a.dtype == b.dtype and bool(np.array_equal(a, b))
+        return same_array(a, b)
+    if isinstance(a, float):  # as written: −0.0 is not 0.0, and NaN is NaN
+        return a.hex() == b.hex()
     return bool(a == b)
 
 

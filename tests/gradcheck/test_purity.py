@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxdl import gradcheck
+from jaxdl.gradcheck.interpret import constants
+from jaxdl.gradcheck.sameness import same_array, same_program
 from tests.gradcheck.logistic import W, X, Y, grad, loss, verdict
 
 
@@ -33,6 +35,20 @@ def test_a_changed_global_is_noticed(monkeypatch):
     assert verdict(scaled_loss, scaled_grad, W) == "PASS"
     monkeypatch.setitem(SCALE, "factor", 2.0)
     assert verdict(scaled_loss, scaled_grad, W) == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [(0.0, 0.0, True), (0.0, -0.0, False), (np.nan, float("nan"), True)],
+)
+@pytest.mark.parametrize("made", [float, np.float32, np.array, lambda c: np.full(3, c)])
+def test_programs_differ_by_the_bits_of_their_numbers(first, second, same, made):
+    def program(c):
+        return jax.make_jaxpr(lambda x: jax.jit(lambda x: x * made(c))(x))(np.ones(3))
+
+    a, b = program(first), program(second)
+    pairs = zip(constants(a), constants(b), strict=True)
+    assert (same_program(a, b) and all(same_array(x, y) for x, y in pairs)) == same
 
 
 def test_a_changed_global_is_noticed_by_finite_differences(monkeypatch):
