@@ -22,8 +22,7 @@ def load(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke(name, tmp_path):
-    with compiling.quickly():  # that it runs is all that is asked
-        result = runner.run_one(load(name), "smoke", tmp_path)
+    result = runner.run_one(load(name), "smoke", tmp_path)
     assert "verdict" not in result
     assert (tmp_path / f"{name}.smoke.chart.json").stat().st_size < 3e6
     assert (tmp_path / f"{name}.smoke.json").stat().st_size < 3e6
@@ -99,6 +98,7 @@ def test_published_numbers_are_those_of_the_oracle_file(oracle):
 
 
 @pytest.mark.slow
+@compiling.as_users_do()
 def test_the_initialization_assignment_to_the_last_digit():
     module = load("course_initialization")
     measured = module.run(module.Config())
@@ -113,6 +113,7 @@ def test_the_initialization_assignment_to_the_last_digit():
 
 
 @pytest.mark.slow
+@compiling.as_users_do()
 def test_the_planar_assignment():
     module = load("course_planar")
     measured = module.run(module.Config())

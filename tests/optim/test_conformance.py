@@ -10,10 +10,12 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.optim import testing
+from tests import compiling
 from tests.optim.cases import BY_HAND, KEY, RECIPES, REFERENCES, SCHEDULES
 
 
 @pytest.mark.parametrize(("ours", "theirs", "options"), REFERENCES)
+@compiling.as_users_do()
 def test_equals_the_reference(ours, theirs, options):
     testing.check_against(ours, theirs, **options)
 

@@ -10,11 +10,12 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.optim import testing
-from tests.compiling import once
+from tests.compiling import as_users_do, once
 from tests.optim.cases import LR, RECIPES
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@as_users_do()
 def test_equals_constant_hyperparameters(recipe):
     in_state = optim.with_hyperparams(recipe)(LR)
     testing.check_against(
@@ -24,6 +25,7 @@ def test_equals_constant_hyperparameters(recipe):
 
 @pytest.mark.parametrize("shape", [(8,), (1000,), (64, 32)], ids=str)
 @pytest.mark.parametrize("name", ["adam", "nadam", "muon"])
+@as_users_do()
 def test_equals_constant_hyperparameters_whatever_the_shape(name, shape):
     # How a sum of two products is rounded depends on how the compiler cuts a leaf into vectors,
     # and in Nadam's sum the products often cancel.
@@ -37,6 +39,7 @@ def test_equals_constant_hyperparameters_whatever_the_shape(name, shape):
         assert testing.ulps_apart(updates, expected).max() <= 4
 
 
+@as_users_do()
 def test_optax_recipes_keep_their_numbers_too():
     in_state = optim.with_hyperparams(optax.adam)(LR)
     with jax.numpy_dtype_promotion("standard"):
@@ -157,6 +160,7 @@ TRACED = {
 
 
 @pytest.mark.parametrize(("ours", "theirs", "numbers"), TRACED.values(), ids=TRACED)
+@as_users_do()
 def test_traced_hyperparameters_equal_optax(ours, theirs, numbers):
     params, gradients = testing.problem(), testing.random_gradients(steps=20)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdl import optim, train
+from tests import compiling
 from tests.train.problems import assert_close, classes
 
 KEY = jax.random.key(0)
@@ -51,6 +52,7 @@ def test_stops_when_patience_runs_out_and_keeps_the_best(options, epochs, best_e
     assert float(result.params["t"]) == epochs
 
 
+@compiling.as_users_do()
 def test_in_a_population_each_run_stops_on_its_own():
     def run(start):
         return climb(start=start, patience=2)._replace(opt_state=())
