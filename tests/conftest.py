@@ -35,6 +35,13 @@ def pytest_configure(config):
     compiling.start()
 
 
+@pytest.fixture(scope="module")
+def as_users_do():
+    """For a module of laws about bits: its programs are compiled in full."""
+    with compiling.as_users_do():
+        yield
+
+
 @pytest.fixture
 def x64():
     """float64 inside this test only."""

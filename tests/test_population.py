@@ -178,6 +178,8 @@ def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
         from jaxdl.population import running
         devices.use_cpu_devices(8)
         import jax
+        from tests import compiling
+        compiling.start()
         from tests.test_population import CONFIGS, DATA, fit
         used = []
         original = running.to_host

@@ -15,15 +15,10 @@ import pytest
 
 from jaxdl import checkpoint, cli, data
 from jaxdl.run import folder
-from tests import compiling
+
+pytestmark = pytest.mark.usefixtures("as_users_do")
 
 WINE = ["train", "--data", "wine", "--layers", "13", "8", "3", "--lr", "0.01", "--seed", "3"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_as_users_do():
-    with compiling.as_users_do():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ from jaxdl import gradcheck
 from jaxdl.gradcheck import host, programs, tracing
 from jaxdl.gradcheck.hostrules import Unsupported
 
+# Quickly compiled programs hardly fuse.
+pytestmark = pytest.mark.usefixtures("as_users_do")
+
 RNG = np.random.default_rng(2)
 K, C = RNG.normal(size=(2, 2, 4)), RNG.normal(size=4)
 X = RNG.normal(size=(6, 5, 5))

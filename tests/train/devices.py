@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxdl import checkpoint, devices, optim, population, train
+from tests import compiling
 from tests.train.problems import classes, network
 
 SPLITS = set()
@@ -37,7 +38,7 @@ def member(config):
 
 
 def main(address=None, process=None, folder=None):
-    jax.config.update("jax_disable_most_optimizations", True)  # these programs run once
+    compiling.start()
     if address:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         devices.use_cpu_devices(2)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxdl import checkpoint, optim, train
-from tests import compiling
 from tests.train.problems import accuracy, classes, network
+
+pytestmark = pytest.mark.usefixtures("as_users_do")
 
 KEY = jax.random.key(5)
 MODEL, OBJECTIVE, PARAMS = network(keep_prob=0.8, l2=0.1)
@@ -18,12 +19,6 @@ OPTIMIZER = optim.adam(0.01)
 # Each number of epochs is a program of its own: the tests share 10, 20 and 40.
 OPTIONS = {"epochs": 40, "batch_size": 4, "key": KEY, "dev": classes(6, seed=1)}
 OPTIONS |= {"metrics": {"accuracy": accuracy(MODEL)}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_as_users_do():
-    with compiling.as_users_do():
-        yield
 
 
 def run(**options):
