@@ -9,7 +9,7 @@ experiments: .venv/lab
 	$(BIN)/python -m experiments
 
 test: .venv/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -16,39 +16,44 @@ QUICK = {
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
-_options = compiler.get_compile_options
+_in_full = compiler.get_compile_options
 
 
 def once(f, **options):
-    """`jax.jit(f)`, compiled in half the time also where the others are compiled in full."""
+    """`jax.jit(f)`, compiled in half the time also where other programs are compiled in full."""
     return jax.jit(f, compiler_options=QUICK, **options)
 
 
-def _quick_options(*args, **kwargs):
-    options = _options(*args, **kwargs)
+def _quick(*args, **kwargs):
+    options = _in_full(*args, **kwargs)
     options.env_option_overrides = [*QUICK.items(), *options.env_option_overrides]
     return options
 
 
-def start():
-    """From here on programs are compiled quickly."""
-    compiler.get_compile_options = _quick_options
+def use(quick: bool) -> bool:
+    """From here on programs are compiled quickly, or in full; returns how it was before."""
+    before = compiler.get_compile_options is _quick
+    compiler.get_compile_options = _quick if quick else _in_full
     # A part of the key under which JAX keeps programs (on a CPU of that alone): those that are
     # compiled quickly and the others stay apart, in whatever order tests run.
-    jax.config.update("jax_xla_profile_version", 1)
-
-
-def stop():
-    """From here on programs are compiled as those of a user are."""
-    compiler.get_compile_options = _options
-    jax.config.update("jax_xla_profile_version", 0)
+    jax.config.update("jax_xla_profile_version", int(quick))
+    return before
 
 
 @contextlib.contextmanager
-def as_users_do():
-    """What is compiled in this block has the bits that a user gets."""
-    stop()
+def _using(quick):
+    before = use(quick)
     try:
         yield
     finally:
-        start()
+        use(before)
+
+
+def as_users_do():
+    """What is compiled in a block or a decorated function has the bits that a user gets."""
+    return _using(quick=False)
+
+
+def quickly():
+    """The same for what is compiled quickly, where a module does `as_users_do`."""
+    return _using(quick=True)

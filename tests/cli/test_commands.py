@@ -15,6 +15,7 @@ import pytest
 
 from jaxdl import checkpoint, cli, data
 from jaxdl.run import folder
+from tests import compiling
 
 pytestmark = pytest.mark.usefixtures("as_users_do")
 
@@ -45,6 +46,7 @@ def test_the_folder_holds_what_was_promised(run):
     assert "vegaEmbed" in page and 'src="http' not in page
 
 
+@compiling.quickly()
 def test_a_run_compiles_few_programs(tmp_path):
     """Every operation outside of a program would be one, and a start takes as long as they all."""
     names = []
@@ -78,6 +80,7 @@ def test_predict_prints_one_prediction_a_row_and_nothing_else(run, tmp_path, cap
     assert capsys.readouterr().out.splitlines() == lines
 
 
+@compiling.quickly()
 def test_row_numbers_are_named_left_out_and_not_asked_for_again(tmp_path, capsys):
     rng = np.random.default_rng(0)
     rows = [f"{i},{x:.3f},{2 * x:.3f}\n" for i, x in enumerate(rng.normal(size=40), 1)]
@@ -99,6 +102,7 @@ def test_row_numbers_are_named_left_out_and_not_asked_for_again(tmp_path, capsys
     assert "'nth'" in capsys.readouterr().err
 
 
+@compiling.quickly()
 def test_a_blank_line_of_one_column_has_a_prediction_of_its_own(tmp_path, capsys):
     rows = "".join(f"{x / 10},{x / 5}\n" for x in range(40))
     (tmp_path / "t.csv").write_text("x,y\n" + rows)

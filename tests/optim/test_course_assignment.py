@@ -5,11 +5,13 @@ import pytest
 
 from experiments import course_optimizers as course
 from jaxdl import optim
+from tests import compiling
 
 NAMES = {"gradient descent": "gd", "momentum": "momentum", "Adam": "adam"}
 
 
 @pytest.mark.parametrize("name", NAMES)
+@compiling.as_users_do()
 def test_the_optimizer_assignment_to_the_last_digit(name, oracle):
     published = oracle["optimization_methods"]
     optimizer = course.optimizers(course.FULL)[name]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdl import checkpoint, optim, train
+from tests import compiling
 from tests.train.problems import accuracy, classes, network
 
 pytestmark = pytest.mark.usefixtures("as_users_do")
@@ -110,6 +111,7 @@ def test_another_model_is_refused(tmp_path):
         )
 
 
+@compiling.quickly()
 def test_time_limit_patience_and_divergence_end_a_run():
     assert run(epochs=10**6, time_limit=0.3).ended == "time limit"
     early = run(epochs=400, patience=1, monitor="dev_accuracy", maximize=True)
@@ -150,6 +152,7 @@ def test_bad_arguments(options, message):
 
 
 @pytest.mark.parametrize("train_with", [train.run, train.fit])
+@compiling.quickly()
 def test_an_epoch_is_traced_once(train_with):
     traced = []
 
