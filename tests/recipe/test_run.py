@@ -73,7 +73,7 @@ def test_the_same_seed_and_rounds_give_the_same_bits(found):
 
 
 def test_a_line_stays_a_line(monkeypatch):
-    monkeypatch.setattr(training, "STEPS", 2000)  # enough for the linear fits to converge
+    monkeypatch.setattr(training, "STEPS", 1000)  # enough for the linear fits to converge
     monkeypatch.setattr(choose, "BEYOND_NOISE", 3.0)  # one standard error may be chance
     found = go(*line(), rounds=(2, 2), test=line(40, seed=1))
     assert all(not t.family.hidden for t in found.trials)
