@@ -35,6 +35,7 @@ from jaxdl.gradcheck.bugs import (
     products,
     reductions,
     rows,
+    scans,
     softmax,
     steps,
     subsets,
@@ -68,6 +69,7 @@ FAMILIES = Families(
         matrices.family,
         reductions.family,
         rows.family,
+        scans.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
 )
