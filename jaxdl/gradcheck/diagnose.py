@@ -32,6 +32,7 @@ from jaxdl.gradcheck.bugs import (
     normalisations,
     operands,
     paths,
+    powers,
     products,
     reductions,
     rows,
@@ -70,6 +71,7 @@ FAMILIES = Families(
         reductions.family,
         rows.family,
         scans.family,
+        powers.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
 )
