@@ -31,6 +31,7 @@ from jaxdl.gradcheck.bugs import (
     matrices,
     normalisations,
     operands,
+    orders,
     paths,
     powers,
     products,
@@ -74,6 +75,7 @@ FAMILIES = Families(
         powers.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
+    first=(truncation.hypotheses, orders.hypotheses),
 )
 
 OTHERS = (
@@ -84,7 +86,6 @@ OTHERS = (
     junctions.hypotheses,
     lookups.hypotheses,
     uses.hypotheses,
-    truncation.hypotheses,
     dropped.hypotheses,
     steps.hypotheses,
 )
@@ -92,6 +93,9 @@ OTHERS = (
 
 MAX_BUGS = 8
 BRANCHES = 3
+
+WHOLE = 0.8
+"""Part of the budget for single bugs behind several leaves, before slips at each are looked for."""
 
 LONE = 0.8
 """Part of the budget that is saved where a single entry of a leaf is wrong."""
@@ -207,7 +211,12 @@ def explain(
     cases: list[Case], wrong: int, deadline: float, bugs: int
 ) -> tuple[list[Accepted], int]:
     """Bugs that together give the caller's gradient, and the leaves that stay unexplained."""
-    whole = search_whole(cases, wrong, deadline)
+    now = time.thread_time()
+    most = now + WHOLE * (deadline - now) if len(bits(wrong)) > 1 else deadline
+    whole = search_whole(cases, wrong, most)
+    if not whole and (same := repeated(cases, wrong, deadline)):
+        return same, 0
+    whole = whole or search_beyond(cases, wrong, deadline)
     if whole:
         return [Accepted(whole[0], tuple(whole[1:]))], 0
     best: tuple[list[Accepted], int] = ([], wrong)
@@ -266,20 +275,48 @@ def explained_by(cases: list[Case], match: Match, wrong: int) -> int:
 
 
 def search_whole(cases: list[Case], wrong: int, deadline: float) -> list[Match]:
-    """Single bugs that explain every wrong leaf and touch no right one.
-
-    First at sites that reach the wrong leaves and no other, then at all that reach them.
-    """
-    right = (1 << len(cases[0].hand)) - 1 & ~wrong
+    """Single bugs at sites that reach every wrong leaf and no other."""
+    right = _right(cases, wrong)
 
     def strict(reach: int) -> bool:
         return not (wrong & ~reach or reach & right)
 
+    return search(cases, FAMILIES, OTHERS, strict, wrong, wrong, deadline)
+
+
+def search_beyond(cases: list[Case], wrong: int, deadline: float) -> list[Match]:
+    """Single bugs that explain every wrong leaf, at sites that reach right ones as well."""
+    right = _right(cases, wrong)
+
     def loose(reach: int) -> bool:
         return bool(not wrong & ~reach and reach & right)
 
-    found = search(cases, FAMILIES, OTHERS, strict, wrong, wrong, deadline)
-    return found or search(cases, FAMILIES, (), loose, wrong, wrong, deadline)
+    return search(cases, FAMILIES, (), loose, wrong, wrong, deadline)
+
+
+def _right(cases: list[Case], wrong: int) -> int:
+    return (1 << len(cases[0].hand)) - 1 & ~wrong
+
+
+def repeated(cases: list[Case], wrong: int, deadline: float) -> list[Accepted]:
+    """The same slip at each of several leaves, such as every bias averaged; else nothing.
+
+    Only what concerns one leaf alone is tried, which takes little time.
+    """
+    found: list[Accepted] = []
+    for leaf in bits(wrong) if len(bits(wrong)) > 1 else ():
+        goal = 1 << leaf
+        matches = search(cases, FAMILIES, (), lambda r, goal=goal: r == goal, goal, goal, deadline)
+        if not matches or (found and not _alike(matches[0], found[0].best)):
+            return []
+        found.append(Accepted(matches[0], tuple(matches[1:])))
+    return found
+
+
+def _alike(one: Match, other: Match) -> bool:
+    """Do two matches say the same, wherever it is?"""
+    said = [(m.name.words, m.name.text.split(" at ")[0]) for m in (one, other)]
+    return said[0] == said[1]
 
 
 def search_confined(cases: list[Case], wrong: int, deadline: float) -> list[Match]:

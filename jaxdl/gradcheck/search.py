@@ -96,10 +96,14 @@ Family = Callable[[Case, Node], dict[Hashable, Variant]]
 
 
 class Families(NamedTuple):
-    """The families to try, and those whose bugs may sit in a function used at many places."""
+    """The families to try, and those whose bugs may sit in a function used at many places.
+
+    `first` are hypotheses about many nodes at once that are few, so that they come before all.
+    """
 
     every: tuple[Family, ...]
     everywhere: tuple[Family, ...]
+    first: tuple[Callable, ...] = ()
 
 
 class Match(NamedTuple):
@@ -351,7 +355,8 @@ def search(
     """All hypotheses of these families that hold at every point, cheapest first."""
     found = []
     screen = cheapest(cases[0], goal)
-    proposed = [hypotheses_of(cases[0], families, fits), *(more(cases[0], fits) for more in others)]
+    early, late = ([more(cases[0], fits) for more in some] for some in (families.first, others))
+    proposed = [*early, hypotheses_of(cases[0], families, fits), *late]
     for hypothesis in itertools.chain(*proposed):
         if time.thread_time() > deadline:
             break

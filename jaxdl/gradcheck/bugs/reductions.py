@@ -10,6 +10,8 @@ from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
+CUT = ", of another length and cut or repeated to fit,"
+
 
 def family(case: Case, node: Node) -> dict:
     """Other reductions of the cotangent where an operand was repeated."""
@@ -24,24 +26,25 @@ def family(case: Case, node: Node) -> dict:
     for count in range(1, len(out) + 1):
         for axes in itertools.combinations(range(len(out)), count):
             kept = [n for i, n in enumerate(out) if i not in axes]
-            if int(np.prod(kept)) != int(np.prod(shape)):
+            cut = int(np.prod(kept)) != int(np.prod(shape))
+            if cut and len(kept) != 1:
                 continue
             for how, f in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max)):
                 found[axes, how] = Variant(
                     reduced(node.ins[p], axes, f, shape),
                     tape.leaves[node.ins[p]],
                     ("bias_reduction_wrong",),
-                    f"its gradient is the {how} over {along(axes)} at {line(node)}",
-                    0.5 + 0.2 * (how == "maximum"),
+                    f"its gradient is the {how} over {along(axes)}{CUT * cut} at {line(node)}",
+                    0.5 + 0.2 * (how == "maximum") + 0.1 * cut,
                 )
     return found
 
 
 def reduced(var: int, axes, f, shape):
-    """A rule that sends f(ct) over these axes."""
+    """A rule that sends f(ct) over these axes, cut or repeated where it has another length."""
 
     def rule(sweep, node, ct):
-        return [(var, f(ct, axis=axes).reshape(shape))]
+        return [(var, np.resize(f(ct, axis=axes), shape))]
 
     def make(c: float) -> Rule:
         return rule

@@ -1,6 +1,7 @@
 """Running sums, products, maxima and log-sums: their way back runs the other way.
 
-    y_i = Σ_{j ≤ i} x_j:   x̄_j = Σ_{i ≥ j} ȳ_i          y_i = Π_{j ≤ i} x_j:  x̄_j = Σ_{i ≥ j} ȳ_i y_i / x_j
+    y_i = Σ_{j ≤ i} x_j:          x̄_j = Σ_{i ≥ j} ȳ_i
+    y_i = Π_{j ≤ i} x_j:          x̄_j = Σ_{i ≥ j} ȳ_i y_i / x_j
     y_i = log Σ_{j ≤ i} exp x_j:  x̄_j = Σ_{i ≥ j} ȳ_i exp(x_j − y_i)
 
 Each is x̄_j = Σ_{i ≥ j} D_ij ȳ_i. Here the sum runs the same way as the forward pass, is left out,
@@ -166,6 +167,8 @@ def _running(x: np.ndarray, y: np.ndarray) -> tuple[int, bool] | None:
             if not np.array_equal(np.take(x, start, axis), np.take(y, start, axis)):
                 continue
             front = np.cumsum(_first(x, axis, reverse), axis=0)
-            if np.any(front != front[:1]) and np.allclose(front, _first(y, axis, reverse), rtol=1e-9, atol=1e-12):
+            if np.any(front != front[:1]) and np.allclose(
+                front, _first(y, axis, reverse), rtol=1e-9, atol=1e-12
+            ):
                 return axis, reverse
     return None

@@ -83,6 +83,8 @@ def kind(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
     """Words and noun for things left out along an axis of this length."""
     if n == case.size:
         return ("examples_dropped",), "examples"
+    if node.prim == "conv_general_dilated":
+        return ("shared_weight_missed", "timesteps_truncated", "padding_or_stride_shift"), "places"
     if case.size is None:
         return ("examples_dropped", "timesteps_truncated"), "examples or time steps"
     return ("timesteps_truncated", "examples_dropped"), "positions"
@@ -108,7 +110,7 @@ def summed_axes(tape: Tape, node: Node, position: int) -> list[int]:
         return [i for i in range(len(tape.shape(node.outs[0]))) if i not in windows]
     if node.prim == "conv_general_dilated" and position == 1:
         spec = node.params["dimension_numbers"].out_spec
-        return [spec[0]]
+        return [spec[0], *spec[2:]]
     return []
 
 

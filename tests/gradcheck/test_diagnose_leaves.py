@@ -1,0 +1,121 @@
+"""Slips at single leaves: averaged biases, entries in another order, places of a convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.gradcheck.diagnosis import findings
+from tests.gradcheck.test_diagnose_names import as_if, draw, named, stop
+
+
+@pytest.fixture(autouse=True)
+def users_settings():
+    """Gradients as people write them: `x @ w + b`, NumPy arrays beside JAX arrays."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def recurrent(p, x, y):
+    """Two gates, each with a bias, in a loop."""
+    h = 0 * x[0] @ p["w"]
+    for row in x:
+        gate = jax.nn.sigmoid(row @ p["w"] + p["b"])
+        h = gate * h + (1 - gate) * jnp.tanh(row @ p["v"] + p["c"])
+    return jnp.sum((h - y) ** 2)
+
+
+def averaged(p, x, y):
+    g = jax.grad(recurrent)(p, x, y)
+    return g | {"b": g["b"] / len(y), "c": g["c"] / len(y)}
+
+
+def averaged_once(p, x, y):
+    g = jax.grad(recurrent)(p, x, y)
+    return g | {"b": g["b"] / len(y), "c": jnp.sin(g["c"])}
+
+
+LOOP = named("wvbc", (2, 3), (2, 3), (3,), (3,)), draw((4, 5, 2), (5, 3), seed=1)
+
+
+def test_the_same_slip_at_several_leaves_is_one_finding():
+    found = findings(recurrent, averaged, *LOOP)
+    assert [f.cause for f in found] == ["bias_reduction_wrong"], found
+    assert [leaf.strip("[]'") for leaf in found[0].leaves] == ["b", "c"]
+
+
+def test_different_slips_at_several_leaves_are_not():
+    found = findings(recurrent, averaged_once, *LOOP)
+    causes = {leaf.strip("[]'"): f.cause for f in found for leaf in f.leaves}
+    assert causes == {"b": "bias_reduction_wrong", "c": "unknown"}, found
+
+
+def layer(p, x, y):
+    return jnp.mean((jnp.tanh(x @ p["w"] + p["b"]) - y) ** 2)
+
+
+def rearranged(leaf, change):
+    def grad(p, x, y):
+        g = jax.grad(layer)(p, x, y)
+        return g | {leaf: change(g[leaf])}
+
+    return grad
+
+
+def other_axis(p, x, y):
+    """The bias gradient summed over the units, of which there are fewer than examples."""
+    t = jnp.tanh(x @ p["w"] + p["b"])
+    dz = 2 * (t - y) / y.size * (1 - t**2)
+    return {"w": x.T @ dz, "b": dz.sum(1)[: len(p["b"])]}
+
+
+ORDERS = {
+    "two entries": (rearranged("b", lambda g: g[jnp.array([0, 3, 2, 1])]), "leaves_swapped"),
+    "two blocks of columns": (rearranged("w", lambda g: jnp.roll(g, 2, 1)), "leaves_swapped"),
+    "entries moved on": (rearranged("b", lambda g: jnp.roll(g, 1)), "stale_operand"),
+    "one entry for another": (rearranged("b", lambda g: g.at[1].set(g[0])), "wrong_entry"),
+    "entries sorted by the data": (rearranged("b", lambda g: g + jnp.flip(g) ** 2), "unknown"),
+    "a sum over the other axis": (other_axis, "bias_reduction_wrong"),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_orders_of_entries_are_named(case):
+    grad, cause = ORDERS[case]
+    p, args = named("wb", (3, 4), (4,)), draw((6, 3), (6, 4), seed=1)
+    found = findings(layer, grad, p, args)
+    assert [f.cause for f in found] == [cause], found
+
+
+def picture(p, x, y, keep=None):
+    """A convolution; its kernel's gradient sums over some of the places alone."""
+
+    def conv(x, k):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=numbers)
+
+    z = conv(x, p)
+    if keep is not None:
+        z = as_if(z, conv(x, stop(p)) + jnp.asarray(keep) * conv(stop(x), p))
+    return jnp.mean((jnp.sin(z) - y) ** 2)
+
+
+PLACES = {
+    "no first row": (np.arange(4)[:, None, None] > 0, "shared_weight_missed"),
+    "no last column": (np.arange(5)[None, :, None] < 4, "shared_weight_missed"),
+    "no third column": (np.arange(5)[None, :, None] != 2, "shared_weight_missed"),
+    "less of each": (np.arange(5)[None, :, None] / 4.0, "unknown"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_places_of_a_convolution_left_out_are_named(case):
+    keep, cause = PLACES[case]
+    found = findings(
+        picture,
+        jax.grad(lambda *args: picture(*args, keep=keep * 1.0)),
+        draw((3, 3, 2, 2))[0],
+        draw((3, 4, 5, 2), (3, 4, 5, 2), seed=1),
+        batch=(0, 1), sizes=(2,),
+    )  # fmt: skip
+    assert [f.cause for f in found] == [cause], found
