@@ -42,6 +42,7 @@ from jaxdl.gradcheck.bugs import (
     steps,
     subsets,
     taps,
+    terms,
     truncation,
     uses,
 )
@@ -73,6 +74,7 @@ FAMILIES = Families(
         rows.family,
         scans.family,
         powers.family,
+        terms.family,
     ),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
     first=(truncation.hypotheses, orders.hypotheses),

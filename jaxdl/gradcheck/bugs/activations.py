@@ -83,6 +83,10 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     found["at output"] = variant(
         at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.6 if flat else 0.4
     )
+    mirrored = -region.evaluate(tape, -z)[1]
+    found["mirrored"] = variant(
+        mirrored, ("sign", *wrong), "the function's argument has the wrong sign: −f′(−z)", 0.6
+    )
     for n in region.nodes:
         if len(tape.moving(n)) == 1 and len(region.nodes) > 1:
             value = region.evaluate(tape, z, skip={n.index})[1]

@@ -89,6 +89,16 @@ def _finished(case: Case, leaf: int) -> dict:
                 fitted=True,
                 name=lambda cs, ms, power=power: _penalty_name(case, leaf, power, cs, ms),
             )
+    with np.errstate(all="ignore"):
+        for text, factor in (("multiplied", theta), ("divided", 1 / theta)):
+            if np.all(np.isfinite(factor)):
+                what = "1/θ" if text == "multiplied" else "θ"
+                found["times", text] = exact(
+                    lambda ct, factor=factor: ct * factor,
+                    ("path_dropped", "activation_derivative_missing", "unknown"),
+                    f"a factor {what} is left out: the gradient is {text} by the parameter itself",
+                    0.6,
+                )
     if not _has_uses(tape, leaf):
         found["scale"] = Variant(
             rule=lambda c: finished(lambda ct: c * ct)(c),

@@ -18,6 +18,7 @@ from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 PICKS = ("gather", "dynamic_slice")
+SUMS = ("add", "sub", "add_any")
 
 MAX_LOOKUPS = 4
 
@@ -39,25 +40,48 @@ def _picked(case: Case, node: Node) -> dict:
         return {}
     for k, pick in enumerate(picks):
         ((_, hits),) = by_position(tape, pick, np.ones(tape.shape(pick.outs[0])))
+        picked = hits != 0
+        if np.all(picked):
+            continue
         at = f" at {line(pick)}" if line(pick) else ""
-        for lost, which in ((True, "picked"), (False, "not picked")):
-            keep = (hits != 0) != lost
-            if np.any(keep) and not np.all(keep):
-                found[which, k] = Variant(
-                    lambda c, keep=keep: kept(keep),
-                    tape.leaves[out],
-                    ("path_dropped", "unknown"),
-                    f"the entries that are {which} by index get no gradient{at}",
-                    0.6,
+        for (words, what), weights in _weights(picked).items():
+            for to in _ways(tape, node):
+                found[what, k, to] = Variant(
+                    lambda c, weights=weights, to=to: weighted(weights, to),
+                    tape.leaves[out if to is None else node.ins[to]],
+                    words,
+                    f"the entries that are {what}{at}",
+                    0.6 if to is None else 0.7,
                 )
     return found
 
 
-def kept(keep: np.ndarray) -> Rule:
-    """The true rule with the cotangent of some entries zeroed."""
+def _weights(picked: np.ndarray) -> dict:
+    """(words, text) -> what the cotangent of every entry is multiplied by."""
+    dropped = ("path_dropped", "unknown")
+    return {
+        (dropped, "picked by index get no gradient"): ~picked * 1.0,
+        (dropped, "not picked by index get no gradient"): picked * 1.0,
+        (("sign",), "picked by index get a gradient of the wrong sign"): np.where(picked, -1, 1.0),
+    }
+
+
+def _ways(tape: Tape, node: Node) -> list[int | None]:
+    """All ways back from a node at once (None) and, from a sum, each one alone."""
+    moving = tape.moving(node)
+    return [None, *(moving if node.prim in SUMS and len(moving) > 1 else ())]
+
+
+def weighted(weights: np.ndarray, to: int | None) -> Rule:
+    """The true rule with the cotangent of each entry multiplied, on one way back or on all."""
 
     def rule(sweep, node, ct):
-        return [(node.ins[p], c) for p, c in by_position(sweep.tape, node, ct * keep)]
+        sent = by_position(sweep.tape, node, ct * weights)
+        if to is None:
+            return [(node.ins[p], c) for p, c in sent]
+        other = dict(sent)
+        return [(node.ins[p], other[p] if p == to else c)
+                for p, c in by_position(sweep.tape, node, ct)]  # fmt: skip
 
     return rule
 

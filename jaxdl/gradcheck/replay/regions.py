@@ -172,8 +172,10 @@ def ends_here(tape: Tape, node: Node, region: Region) -> bool:
     """Leave out ends that are only a linear step beyond the end of a smaller region."""
     if not is_linear(tape, node) or len(tape.moving(node)) != 1:
         return True
+    if node.prim == "neg":  # −f(−z), as log-sigmoid is written, is a function of its own
+        return region.nodes[0].prim == "neg" and node.outs[0] != region.nodes[0].outs[0]
     users = tape.users(node.outs[0])
-    tail = mask_of(tape, node) is None and node.prim != "neg"
+    tail = mask_of(tape, node) is None
     return tail and not (len(users) == 1 and is_linear_tail(tape, tape.nodes[users[0][0]]))
 
 
