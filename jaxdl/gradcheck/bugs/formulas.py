@@ -3,10 +3,29 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy import special
 
 
 def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def _swish(x):
+    """Derivative of x · sigmoid(x)."""
+    s = _sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+def _gelu(x):
+    """Derivative of x Φ(x)."""
+    return special.ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def _tanh_gelu(x):
+    """Derivative of x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
+    root = np.sqrt(2 / np.pi)
+    t = np.tanh(root * (x + 0.044715 * x**3))
+    return (1 + t) / 2 + x / 2 * (1 - t * t) * root * (1 + 3 * 0.044715 * x * x)
 
 
 FORMULAS: dict[str, Callable] = {
@@ -52,6 +71,13 @@ FORMULAS: dict[str, Callable] = {
     "1 − derivative": lambda z, a, d: 1 - d,
     "derivative − 1": lambda z, a, d: d - 1,
     "derivative + 1": lambda z, a, d: d + 1,
+    "swish′(z)": lambda z, a, d: _swish(z),
+    "that of GELU by a sigmoid": lambda z, a, d: _swish(1.702 * z),
+    "that of GELU": lambda z, a, d: _gelu(z),
+    "that of GELU by tanh": lambda z, a, d: _tanh_gelu(z),
+    "ELU′(z)": lambda z, a, d: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    "g + g′ for f = z g": lambda z, a, d: (a + d - a / z) / z,
+    "g′ for f = z g": lambda z, a, d: (d - a / z) / z,
 }
 """Derivatives that people write by mistake, from z, a = f(z) and d = f′(z)."""
 

@@ -8,6 +8,7 @@ Forgotten transposes do not show where A is symmetric.
 
 import numpy as np
 
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -18,14 +19,24 @@ FACTORS = {"lu": 1.0, "cholesky": 2.0}
 FROM_FACTOR = ("abs", "gather", "mul", "reduce_sum", "select_n", "reshape", "squeeze", "copy")
 """How a diagonal is taken from a factor."""
 
-UNSOLVED = ("unknown", "path_dropped", "activation_derivative_missing")
+UNSOLVED = ("path_dropped", "stale_operand", "unknown", "activation_derivative_missing")
+
+WITHOUT_JITTER = ("clip_or_eps_ignored", "path_dropped", "stale_operand")
+
+ONE_STEP = (((1,), (0,)), ((), ()))
+"""Dimension numbers of the plain product of two matrices."""
 
 
 def family(case: Case, node: Node) -> dict:
-    """Variants at a linear system, at an eigendecomposition or at a log determinant."""
+    """Variants at a linear system, an eigendecomposition, a log determinant or a product."""
     if not case.tape.is_active(node.index):
         return {}
-    makers = {"eigh": _eigenvalues, "custom_linear_solve": _system, "log": _log_determinant}
+    makers = {
+        "eigh": _eigenvalues,
+        "custom_linear_solve": _system,
+        "log": _log_determinant,
+        "dot_general": _product,
+    }
     return makers[node.prim](case, node) if node.prim in makers else {}
 
 
@@ -59,10 +70,10 @@ def _system(case: Case, node: Node) -> dict:
     if np.ndim(matrix) != 2 or len(matrix) != len(x):
         return {}
 
-    def rule(adjoint):
+    def rule(adjoint, solution=x):
         def back(sweep, node, cts):
             lam = adjoint(np.asarray(cts[0]))
-            left, right = (np.reshape(a, (len(x), -1)) for a in (lam, x))
+            left, right = (np.reshape(a, (len(x), -1)) for a in (lam, solution))
             sent = [(node.ins[0], -left @ right.T), (node.ins[-1], lam)]
             return [(v, c) for v, c in sent if tape.active[v]]
 
@@ -70,11 +81,65 @@ def _system(case: Case, node: Node) -> dict:
 
     solved = "the adjoint system is solved with the matrix, not with its transpose,"
     unsolved = "the adjoint system is not solved"
+    given = "the right-hand side takes the place of the solution in the matrix's gradient"
     straight = rule(lambda ct: np.linalg.solve(matrix, ct))
-    return {
+    right = tape.values[node.ins[-1]]
+    stale = rule(lambda ct: np.linalg.solve(matrix.T, ct), right)
+    found = {
         "no transpose": _variant(case, node, straight, ("transpose",), solved),
         "no solve": _variant(case, node, rule(lambda ct: ct), UNSOLVED, unsolved),
+        "right-hand side": _variant(case, node, stale, ("stale_operand",), given),
     }
+    plain = without_jitter(tape, node.ins[0])
+    if plain is not None:
+        text = "the adjoint system is solved without what is added to the matrix's diagonal"
+        bare = rule(lambda ct: np.linalg.solve(plain.T, ct))
+        found["no jitter"] = _variant(case, node, bare, WITHOUT_JITTER, text)
+    return found
+
+
+def without_jitter(tape: Tape, var: int) -> np.ndarray | None:
+    """A matrix before a constant was added to its diagonal, if it was and has an inverse."""
+    made = tape.maker(var)
+    while made is not None and made.prim in PLUMBING and len(tape.shape(made.ins[0])) == 2:
+        made = tape.maker(made.ins[0])
+    if made is None or made.prim not in ("add", "sub") or len(tape.moving(made)) != 1:
+        return None
+    (p,) = tape.moving(made)
+    added = np.asarray(tape.values[made.ins[1 - p]])
+    if added.ndim != 2 or np.any(added != added.flat[0] * np.eye(*added.shape)):
+        return None
+    plain = np.asarray(tape.values[made.ins[p]], float)
+    return plain if np.linalg.matrix_rank(plain) == len(plain) else None
+
+
+def _product(case: Case, node: Node) -> dict:
+    """Square matrices multiplied from the wrong side on the way back."""
+    tape = case.tape
+    a, b = (np.asarray(tape.values[v]) for v in node.ins)
+    if a.ndim != 2 or a.shape != b.shape or len(a) != len(a[0]) or len(a) < 2:
+        return {}
+    if tuple(node.params["dimension_numbers"]) != ONE_STEP:
+        return {}
+    moving = tape.moving(node)
+
+    def rule(to):
+        def back(sweep, node, ct):
+            right, other = (ct @ b.T, a.T @ ct), (b.T @ ct, ct @ a.T)
+            return [(node.ins[p], (other if p in to else right)[p]) for p in moving]
+
+        return back
+
+    text = "a matrix is multiplied from the wrong side on the way back"
+    words = ("transpose", "stale_operand")
+    ways = [tuple(moving), *((p,) for p in moving if len(moving) > 1)]
+    found = {to: _variant(case, node, rule(to), words, text) for to in ways}
+    return {
+        ("side", to): v if len(to) == len(moving) else v._replace(
+            reach=tape.leaves[node.ins[to[0]]], cost=0.6
+        )
+        for to, v in found.items()
+    }  # fmt: skip
 
 
 def _log_determinant(case: Case, node: Node) -> dict:
@@ -98,12 +163,18 @@ def _log_determinant(case: Case, node: Node) -> dict:
     whole = "the matrix takes the place of its inverse in the log determinant's gradient"
     straight = "the inverse is not transposed in the log determinant's gradient"
     none = "the inverse is left out of the log determinant's gradient"
-    return {
+    found = {
         "itself": _variant(case, node, rule(matrix), stale, whole),
         "itself transposed": _variant(case, node, rule(matrix.T), stale, whole),
         "inverse": _variant(case, node, rule(inverse), ("transpose",), straight),
         "nothing": _variant(case, node, rule(np.eye(len(matrix))), stale, none),
     }
+    plain = without_jitter(tape, made.ins[0])
+    if plain is not None:
+        text = "what is added to the matrix's diagonal is ignored in the log determinant's gradient"
+        bare = rule(np.linalg.inv(plain).T)
+        found["no jitter"] = _variant(case, node, bare, WITHOUT_JITTER, text)
+    return found
 
 
 def _factor(tape: Tape, node: Node) -> Node | None:

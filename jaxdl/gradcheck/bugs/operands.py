@@ -9,7 +9,14 @@ import numpy as np
 from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import ALGEBRAIC, SMALL, is_elementwise, is_linear, regions
+from jaxdl.gradcheck.replay.regions import (
+    ALGEBRAIC,
+    SMALL,
+    inside,
+    is_elementwise,
+    is_linear,
+    regions,
+)
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -131,6 +138,8 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     text = f"a factor is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
     words = DATA_FACTOR if data else FACTOR
+    if (node.index, p) in inside(tape):  # z g(z) with the derivative g + g′
+        words = ("activation_derivative_wrong", *FACTOR)
     found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, words, text, 0.65)}
     if data:
         text = f"a factor is applied twice on the way back{at}"

@@ -1,0 +1,138 @@
+"""Linear systems, products of matrices, normalisations and activations with wrong derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.gradcheck.diagnosis import findings
+from tests.gradcheck.test_diagnose_names import as_if, draw, named, stop
+from tests.gradcheck.test_diagnose_powers import sent
+
+
+@pytest.fixture(autouse=True)
+def users_settings():
+    """Gradients as people write them: `x @ w + b`, NumPy arrays beside JAX arrays."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+EYE = np.eye(3)
+
+
+def system(p, x, y, bug=""):
+    """Stiffness and load; what is seen is a linear function of the displacement."""
+    matrix = jnp.tanh(p["k"]) + 2.0 * jnp.asarray(EYE, p["k"].dtype)
+    u = jnp.linalg.solve(matrix, p["b"])
+    if bug:
+        back = {"bare": stop(jnp.linalg.inv(jnp.tanh(p["k"]))), "unsolved": jnp.asarray(EYE)}
+        inverse = back.get(bug, stop(jnp.linalg.inv(matrix)))
+        solution = stop(p["b"] if bug == "load" else u)
+        u = as_if(u, inverse @ (p["b"] - matrix @ solution))
+    return jnp.mean((x @ u - y) ** 2)
+
+
+def shape(p, x, y, bug=""):
+    """A precision matrix from a square root of it, with something on its diagonal."""
+    root = p["a"]
+    plain = root @ root.T
+    if bug == "side":
+        half = jax.grad(lambda m: jnp.trace(m @ y) - jnp.linalg.slogdet(m)[1])
+        back = stop(half(plain + 0.3 * jnp.asarray(EYE)))
+        return jnp.sum(stop(root @ (back + back.T)) * root)
+    if bug == "transposed":
+        plain = as_if(plain, root @ stop(root) + stop(root) @ root.T)
+    matrix = plain + 0.3 * jnp.asarray(EYE, root.dtype)
+    volume = jnp.linalg.slogdet(matrix)[1]
+    volume = as_if(volume, jnp.linalg.slogdet(plain)[1]) if bug == "bare" else volume
+    return jnp.trace(matrix @ y) - volume
+
+
+def layer_norm(p, x, y, bug=""):
+    z = x @ p["w"]
+    n = standard(z)
+    c = z - z.mean(1, keepdims=True)
+    scale = jnp.sqrt(jnp.mean(c**2, axis=1, keepdims=True) + 0.1)
+    if bug == "whole":
+        n = standard(stop(z) + stop(scale) * (z - stop(z)))
+    if bug == "direct":
+        n = as_if(n, c + stop(c) / scale)
+    return jnp.mean((jnp.tanh(n * p["g"]) - y) ** 2)
+
+
+def standard(z):
+    c = z - z.mean(1, keepdims=True)
+    return c / jnp.sqrt(jnp.mean(c**2, axis=1, keepdims=True) + 0.1)
+
+
+def cosine(p, x, y, bug=""):
+    def length(z):
+        return jnp.linalg.norm(z, axis=1, keepdims=True)
+
+    z = x @ p["w"]
+    if bug == "whole":
+        z = as_if(z, stop(length(z)) * z)
+    n = z / length(z)
+    return jnp.mean(jnp.sum(n * p["g"], axis=1) * y[:, 0])
+
+
+WEIGHTS = named("kb", (3, 3), (3,)), draw((5, 3), (5,), seed=1)
+ROOT = {"a": draw((3, 3))[0] + EYE}, [*draw((5, 3), seed=1), np.diag([0.5, 1.0, 1.5])]
+NORM = named("wg", (4, 3), (3,)), draw((5, 4), (5, 3), seed=1)
+
+TABLE = {
+    "the load for the displacement": (system, "load", WEIGHTS, "stale_operand"),
+    "the adjoint not solved": (system, "unsolved", WEIGHTS, "path_dropped"),
+    "the adjoint without the diagonal": (system, "bare", WEIGHTS, "clip_or_eps_ignored"),
+    "a determinant without the diagonal": (shape, "bare", ROOT, "clip_or_eps_ignored"),
+    "a matrix on the wrong side": (shape, "side", ROOT, "transpose"),
+    "a matrix not transposed": (shape, "transposed", ROOT, "transpose"),
+    "the scale of a normalisation": (layer_norm, "whole", NORM, "path_dropped"),
+    "the scale on the direct way alone": (layer_norm, "direct", NORM, "path_dropped"),
+    "the length of a vector": (cosine, "whole", NORM, "path_dropped"),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_products_and_systems_are_named(case):
+    loss, bug, (params, args), cause = TABLE[case]
+    found = findings(loss, jax.grad(lambda *a: loss(*a, bug=bug)), params, args)
+    assert [f.cause for f in found] == [cause], found
+    text = found[0].explanation
+    assert ("normalising factor" in text) == (bug == "whole"), found
+    assert ("wrong side" in text) == (bug == "side"), found
+    assert ("added to the matrix's diagonal" in text) == (bug == "bare"), found
+
+
+def gated(z):
+    return z * jax.nn.sigmoid(z)
+
+
+def gaussian(z):
+    return jnp.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+
+
+SLOPES = {
+    "swish for GELU": (jax.nn.gelu, jax.vmap(jax.vmap(jax.grad(gated)))),
+    "a sigmoid's GELU": (
+        jax.nn.gelu, jax.vmap(jax.vmap(jax.grad(lambda z: z * jax.nn.sigmoid(1.702 * z)))),
+    ),
+    "the exact GELU": (jax.nn.gelu, lambda z: jax.scipy.stats.norm.cdf(z) + z * gaussian(z)),
+    "z forgotten": (
+        gated, lambda z: jax.nn.sigmoid(z) * (1 + jax.nn.sigmoid(-z)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SLOPES)
+def test_derivatives_of_relatives_are_named(case):
+    act, slope = SLOPES[case]
+
+    def loss(p, x, y, act=act):
+        return jnp.mean((act(x @ p["w"]) @ p["v"] - y) ** 2)
+
+    def grad(*args):
+        return jax.grad(lambda *a: loss(*a, act=lambda z: sent(z, act, slope)))(*args)
+
+    found = findings(loss, grad, named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1))
+    assert [f.cause for f in found] == ["activation_derivative_wrong"], found
