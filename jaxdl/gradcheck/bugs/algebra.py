@@ -97,7 +97,7 @@ def _finished(case: Case, leaf: int) -> dict:
                     lambda ct, factor=factor: ct * factor,
                     ("path_dropped", "activation_derivative_missing", "unknown"),
                     f"a factor {what} is left out: the gradient is {text} by the parameter itself",
-                    0.6,
+                    0.85,
                 )
     if not _has_uses(tape, leaf):
         found["scale"] = Variant(

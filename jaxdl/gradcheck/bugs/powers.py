@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 WRONG = ("activation_derivative_wrong", "unknown")
+LOST = ("path_dropped", *WRONG)
+"""Of a parameter's own power, written n θⁿ / θ: the factor 1/θ is forgotten."""
+
+NOT_LOWERED = "the exponent is not lowered in the derivative of a power"
 
 OTHERS: dict[str, Callable] = {
     "z²": lambda z: 2 * z,
@@ -45,8 +49,15 @@ def family(case: Case, node: Node) -> dict:
         usual = _usual(z, node.prim, found)
     at = f" at {line(node)}" if line(node) else ""
     reach = tape.leaves[node.ins[p]]
+    own = leaf_source(tape, node.ins[p]) is not None
     return {
-        text: Variant(_sends(node.ins[p], value), reach, WRONG, f"{text}{at}", 0.65)
+        text: Variant(
+            _sends(node.ins[p], value),
+            reach,
+            LOST if own and text == NOT_LOWERED else WRONG,
+            f"{text}{at}",
+            0.65,
+        )
         for text, value in slopes.items()
         if np.all(np.isfinite(value)) and not np.allclose(value, usual, rtol=1e-6, atol=1e-12)
     }
@@ -81,7 +92,7 @@ def _slopes(z: np.ndarray, n: float | None, a):
     for name, slope in OTHERS.items():
         yield f"the derivative is that of {name}", a * slope(z)
     if n is not None:
-        yield "the exponent is not lowered in the derivative of a power", a * n * z**n
+        yield NOT_LOWERED, a * n * z**n
         yield "the exponent is lowered twice in the derivative of a power", a * n * z ** (n - 2)
         if n > 2:  # below, this is a forgotten or doubled constant as well
             what = "the exponent is lowered before it becomes the factor of the derivative"
