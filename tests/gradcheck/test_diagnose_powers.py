@@ -29,6 +29,10 @@ def in_a_sum(p, x, y, act):
     return jnp.mean((act(1.5 + jnp.sin(x @ p)) - y) ** 2)
 
 
+def in_a_residual(p, x, y, act):
+    return jnp.mean(act(x @ p - y))
+
+
 def in_a_formula(p, x, y, act):
     z = 0.5 + jnp.exp(x @ p)
     return jnp.mean(jnp.sin(z + 0.3 * act(z)) * y)
@@ -77,13 +81,22 @@ def test_other_powers_are_named(loss, case):
     assert found[0].cause == "activation_derivative_wrong" or "early" in case, found
 
 
-@pytest.mark.parametrize(("slope", "cause"), [(lambda z: z, "scale"), (lambda z: -2 * z, "sign")])
-def test_a_wrong_factor_before_a_power_is_no_other_power(slope, cause):
+FACTORS = {
+    "half a square's": ("square", lambda z: z, "scale"),
+    "a square's negated": ("square", lambda z: -2 * z, "sign"),
+    "a size's negated": ("size", lambda z: -jnp.sign(z), "sign"),
+}
+
+
+@pytest.mark.parametrize("case", FACTORS)
+def test_a_wrong_factor_before_a_power_is_no_other_power(case):
+    name, slope, cause = FACTORS[case]
+    act = FUNCTIONS[name]
     rng = np.random.default_rng(2)
     p, args = rng.normal(size=3), (rng.normal(size=(5, 3)), rng.normal(size=5))
 
     def grad(*args):
-        return jax.grad(lambda *a: in_a_formula(*a, lambda z: sent(z, jnp.square, slope)))(*args)
+        return jax.grad(lambda *a: in_a_residual(*a, lambda z: sent(z, act, slope)))(*args)
 
-    found = findings(lambda *a: in_a_formula(*a, jnp.square), grad, p, args)
+    found = findings(lambda *a: in_a_residual(*a, act), grad, p, args)
     assert found and found[0].cause == cause, found

@@ -37,12 +37,14 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     found["both"] = masked(
         lambda sweep, node, ct: (ct > 0) & (z > 0), "the mask also asks for a positive gradient"
     )
+    mirror = ("sign",) * (above == -below)  # |z|: the slopes exchanged are those negated
     leaks = above != 0 and below != 0  # both sides let something through: two slopes exchanged
     found["inverted"] = masked(
         lambda sweep, node, ct: z < 0,
         "the mask is inverted",
         0.5,
-        ("activation_derivative_wrong", "relu_mask_wrong") if leaks else ("relu_mask_wrong",),
+        mirror
+        + (("activation_derivative_wrong", "relu_mask_wrong") if leaks else ("relu_mask_wrong",)),
     )
     found["closed"] = masked(lambda sweep, node, ct: z >= 0, "the mask is ≥ 0 instead of > 0", 0.5)
     found["open"] = masked(lambda sweep, node, ct: z > 0, "the mask is > 0 instead of ≥ 0", 0.5)
