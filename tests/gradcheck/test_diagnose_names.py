@@ -4,6 +4,8 @@ As in `test_diagnose_architectures`, a wrong gradient is the true one of a loss 
 replaced: `as_if(value, other)` has the value of the first and the gradient of the second.
 """
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,3 +239,13 @@ def test_gradients_divided_by_themselves_have_no_name(change):
 
     found = findings(normalised, by_hand, w, (x, np.sign(y)), batch=(0, 1))
     assert [finding.cause for finding in found] == ["unknown"], found
+
+
+def test_equal_code_of_two_files_is_told_apart(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import jax.numpy as jnp\n\n\ndef loss(w, x):\n    return jnp.sum(jnp.tanh(x @ w))\n"
+    for name in ("one_loss", "other_loss"):
+        (tmp_path / f"{name}.py").write_text(text)
+        loss = importlib.import_module(name).loss
+        (found,) = findings(loss, lambda w, x: jnp.sum(x, 0), draw((3,))[0], draw((6, 3), seed=1))
+        assert f"{name}.py:5" in found.explanation

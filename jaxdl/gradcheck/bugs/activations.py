@@ -30,6 +30,9 @@ from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
+NO_ACTIVATION = ALGEBRAIC | {"exp", "exp2", "log", "abs"}
+"""Functions that stand in terms of a loss and before scales rather than between layers."""
+
 
 def family(case: Case, node: Node) -> dict:
     """Wrong derivatives of every region that ends at this node."""
@@ -67,6 +70,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     what = (
         "the clip is ignored" if clips else "the derivative of the elementwise function is left out"
     )
+    if all(n.prim in NO_ACTIVATION or is_linear(tape, n) for n in region.nodes):
+        words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
     wrong = ("activation_derivative_wrong",)
     unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
@@ -75,7 +80,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
-        last = ("stale_operand", "unknown") if name in VALUES and not unsaid else ()
+        again = name in VALUES or is_multiple(value, z * d) or is_multiple(value, a * d)
+        last = ("stale_operand", "unknown") if again and not unsaid else ()
         found[name] = variant(value, (*first, *wrong, *last), text, 0.75 if name in TWICE else 0.7)
     # Where f is linear in pieces, the slope at f(z) may be that of one piece, whatever z is.
     flat = all(n.prim in KINKED or is_linear(tape, n) for n in region.nodes)
@@ -107,6 +113,11 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
 def plain(tape: Tape, node: Node) -> bool:
     """Is it algebra, or a mask that no parameter decides, and so hardly part of an activation?"""
     return node.prim in ALGEBRAIC or (node.prim == "select_n" and not decides(tape, node))
+
+
+def is_multiple(derivative, other) -> bool:
+    """Are they the same, as the derivative times z or times f(z) once more?"""
+    return bool(np.allclose(derivative, other, rtol=1e-9, atol=0.0))
 
 
 def is_switch(derivative) -> bool:

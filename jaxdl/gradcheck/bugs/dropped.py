@@ -39,6 +39,7 @@ class Subset(NamedTuple):
             return []
         words, noun = kind(case, node, n)
         lost = ", ".join(map(str, np.flatnonzero(~keep)[:6]))
+        words += ("path_dropped", "unknown")  # a condition may have left them out as well
         text = f"of {n} {noun}, number {lost} get no gradient at {line(node)}"
         rule = masked(self.position, self.axis, keep)
         return [(node.index, Variant(lambda c: rule, 0, words, text, 0.9))]

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import inside
+from jaxdl.gradcheck.replay.regions import decides, inside
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
     factor_of,
@@ -284,11 +284,23 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         words = ("activation_derivative_wrong", "path_dropped")
         if row(tape, node)[-1].prim in ("mul", "div") and not feeds_layer(tape, node):
             words = words[::-1]  # a factor of a product in a term of the loss: no activation
+        if _chosen(case, node):
+            words = ("path_dropped", "examples_dropped", "activation_derivative_wrong")
         return Name(words, f"one term of the derivative is left out{at}", 0.65)
     text = f"the path back to {_array(tape, node.ins[position])} is left out{at}"
     if carries(tape, node, position):
         return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
-    return Name(("path_dropped",), text, 0.5)
+    words = ("path_dropped", "examples_dropped") if _chosen(case, node) else ("path_dropped",)
+    return Name(words, text, 0.5)
+
+
+def _chosen(case: Case, node: Node) -> bool:
+    """Does a condition on the data choose what comes through this row, example by example?"""
+    tape = case.tape
+    return any(
+        n.prim == "select_n" and case.size in tape.shape(n.outs[0]) and not decides(tape, n)
+        for n in row(tape, node)
+    )
 
 
 def feeds_layer(tape: Tape, node: Node) -> bool:

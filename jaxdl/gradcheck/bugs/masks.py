@@ -13,6 +13,11 @@ from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "is_finite", "not"}
+RANDOM = ("random", "threefry")
+FARTHEST = 64
+"""Steps that a mask is followed back."""
+
 
 def family(case: Case, node: Node) -> dict:
     """Variants for dropout masks, reductions by maximum and max-pooling."""
@@ -83,11 +88,11 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     Masks of units and of positions, of dropout or of padding, share a word. Labels and events are
     zeros and ones as well, one for each term of a sum that goes into no further weights, and so
     are the triangles that shape a parameter and the identity that makes a diagonal: these have no
-    word.
+    word. Nor has a mask that a comparison makes of data: of padding, of missing or unseen values.
     """
     mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
-    if mask is not None and _is_diagonal(mask):
+    if mask is not None and (_is_diagonal(mask) or _is_compared(tape, node)):
         return ("unknown", *known)
     if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
         return known
@@ -95,6 +100,18 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
     one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
     return ("unknown", *known) if shapes_a_parameter or one_a_term else known
+
+
+def _is_compared(tape: Tape, node: Node) -> bool:
+    """Does the loss make this mask by comparing data, none of it random?"""
+    (p,) = tape.moving(node)
+    stack, seen = [v for q, v in enumerate(node.ins) if q != p], set[str]()
+    for _ in range(FARTHEST):
+        made = tape.maker(stack.pop()) if stack else None
+        if made is not None:
+            seen.add(made.prim)
+            stack += made.ins
+    return bool(seen & COMPARISONS) and not any(p.startswith(RANDOM) for p in seen)
 
 
 def _is_diagonal(mask: np.ndarray) -> bool:

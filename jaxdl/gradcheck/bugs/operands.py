@@ -293,7 +293,7 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             words = ("path_dropped", "stale_operand")
             return words, "the gradient behind a constant factor is used"
     if skips_activation(tape, out, var):
-        words = ("activation_derivative_missing", "stale_operand")
+        words = ("activation_derivative_missing", "stale_operand", "unknown")
         return words, "the gradient behind the activation is used, without its derivative"
     return ("stale_operand",), "the gradient of another array is used in a product"
 

@@ -98,17 +98,21 @@ def lines_of(eqn) -> Hashable:
     traceback = eqn.source_info.traceback
     if traceback is None:
         return ((), ())
-    places = [place_of(*frame) for frame in zip(*traceback.raw_frames(), strict=True)]
+    frames = zip(*traceback.raw_frames(), strict=True)
+    places = [(code.co_filename, *place_of(code, at)) for code, at in frames]
     own = [place for place in reversed(places) if not place[0].startswith(_LIBRARIES)]
     inside = [place[1:] for place in places if place[0].startswith(_FUNCTIONS)]
     return (tuple(own), tuple(inside))
 
 
 @lru_cache(maxsize=8192)
-def place_of(code, instruction: int) -> tuple[str, int, tuple]:
-    """(file, line, columns) of an instruction: the interpreter may shift it within a call."""
+def place_of(code, instruction: int) -> tuple[int, tuple]:
+    """(line, columns) of an instruction: the interpreter may shift it within a call.
+
+    Not the file: equal code of two files is one to a cache.
+    """
     line, _, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None))
-    return code.co_filename, line or 0, (start, end)
+    return line or 0, (start, end)
 
 
 def _inner(params) -> Any:
