@@ -158,7 +158,7 @@ def _note_points(run: Run) -> None:
         where = "everywhere" if len(labels) == len(run.compared) else f"at {', '.join(labels)}"
         run.notes.append(
             f"kink: {names[k]} has entries where the loss has no derivative ({where}); they were "
-            "judged at the other points only."
+            f"judged at the other points only. {_on_kink(run, k)}"
         )
         if len(labels) == len(run.compared) and not run.findings:
             run.doubts.append(f"{names[k]}: on a kink at every point, so not judged there.")
@@ -170,6 +170,19 @@ def _note_points(run: Run) -> None:
             f"{', '.join(names[k] for k in rounded)}: equal up to float32 rounding only, because "
             f"the code rounds on its own account: {source}."
         )
+
+
+def _on_kink(run: Run, k: int) -> str:
+    """The entry where the two differ most on a kink, and what usually makes the difference."""
+    point = next(point for point in run.compared if k in point.kinks)
+    hand, auto = point.here.hand[k], point.auto[k]
+    apart = np.where(point.kinks[k], np.abs(hand - auto), -1.0)
+    entry = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    place = f" at {[int(i) for i in entry]}" if entry else ""
+    return (
+        f"There{place} it is {hand[entry]:.6g}, not {auto[entry]:.6g}: ≥ in place of > in a mask, "
+        "or a tie shared in another way, makes such a difference."
+    )
 
 
 def _label(point: Comparison) -> str:
