@@ -59,8 +59,6 @@ FAMILIES = Families(
     every=(
         edges.family,
         algebra.family,
-        activations.family,
-        operands.family,
         masks.family,
         softmax.family,
         subsets.family,
@@ -78,8 +76,9 @@ FAMILIES = Families(
         terms.family,
         normalisers.family,
     ),
+    many=(activations.family, operands.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
-    first=(truncation.hypotheses, orders.hypotheses),
+    first=(truncation.hypotheses, junctions.hypotheses, uses.hypotheses, orders.hypotheses),
 )
 
 OTHERS = (
@@ -87,9 +86,7 @@ OTHERS = (
     products.hypotheses,
     normalisations.hypotheses,
     paths.hypotheses,
-    junctions.hypotheses,
     lookups.hypotheses,
-    uses.hypotheses,
     dropped.hypotheses,
     steps.hypotheses,
 )

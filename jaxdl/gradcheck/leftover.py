@@ -21,13 +21,21 @@ def leftover(
             rest.append(i)
         else:
             text = f"{names[i]}: wrong at {place} and nowhere else."
-            # A whole row is seldom a slip of one place; why it is wrong is not known.
-            entry = place.startswith("entry")
-            word, also = ("wrong_entry", ()) if entry else ("unknown", ("wrong_entry",))
-            findings.append(Finding(word, also, (names[i],), text, worst(cases, i)))
+            words = _words_of(place, len(bits(left)))
+            findings.append(Finding(words[0], words[1:], (names[i],), text, worst(cases, i)))
     if rest:  # whatever is wrong with these may be what is wrong at the single places, too
         findings.insert(0, unknown(cases, rest, names, stopped))
     return tuple(findings)
+
+
+def _words_of(place: str, wrong: int) -> tuple[str, ...]:
+    """What a single wrong place is called where so many leaves are wrong.
+
+    A whole row is seldom a slip of one place, and one in each of several leaves never is.
+    """
+    if place.startswith("entry"):
+        return ("wrong_entry",)
+    return ("wrong_entry", "unknown") if wrong == 1 else ("unknown", "wrong_entry")
 
 
 def lone_place(cases: list[Case], leaf: int) -> str | None:

@@ -98,12 +98,21 @@ Family = Callable[[Case, Node], dict[Hashable, Variant]]
 class Families(NamedTuple):
     """The families to try, and those whose bugs may sit in a function used at many places.
 
-    `first` are hypotheses about many nodes at once that are few, so that they come before all.
+    `first` are hypotheses about many nodes at once that are few, so that they come before all;
+    `many` are families of so many variants that listing them takes a while: one by one, after the
+    others.
     """
 
     every: tuple[Family, ...]
     everywhere: tuple[Family, ...]
+    many: tuple[Family, ...] = ()
     first: tuple[Callable, ...] = ()
+
+    def staged(self) -> list["Families"]:
+        """What is tried one after the other."""
+        few = tuple(family for family in self.everywhere if family not in self.many)
+        many = (Families((f,), (f,) if f in self.everywhere else ()) for f in self.many)
+        return [Families(self.every, few), *many]
 
 
 class Match(NamedTuple):
@@ -142,20 +151,55 @@ class Hypothesis(NamedTuple):
         return found
 
 
+FITTED = 0.5
+"""What the description of a fitted coefficient usually costs."""
+
+
+def likeliest(
+    case: Case, families: Families, fits: Callable[[int], bool], deadline: float
+) -> list[Hypothesis]:
+    """Hypotheses whose reach satisfies `fits`, the cheapest description first: time may run out."""
+    found = []
+    for cost, hypothesis in costed(case, families, fits):
+        found.append((cost + COSTS[hypothesis.selector.level], hypothesis))
+        if time.thread_time() > deadline:
+            break
+    return [hypothesis for _, hypothesis in sorted(found, key=lambda pair: pair[0])]
+
+
 def hypotheses_of(
     case: Case, families: Families, fits: Callable[[int], bool]
 ) -> Iterator[Hypothesis]:
     """Hypotheses whose reach satisfies `fits`, in order of level."""
-    for selector in selectors(case.tape):
-        nodes = selector.nodes(case.tape)
+    return (hypothesis for _, hypothesis in costed(case, families, fits))
+
+
+def costed(
+    case: Case, families: Families, fits: Callable[[int], bool]
+) -> Iterator[tuple[float, Hypothesis]]:
+    """(cost of its variant, hypothesis), in order of level."""
+    tape = case.tape
+    telling = ends(tape)
+    for selector in selectors(tape):
+        nodes = [tape.nodes[i] for i in selector.nodes(tape) if i in telling]
         for family in families.everywhere if selector.level == "kind" else families.every:
-            keys: dict[Hashable, int] = {}
-            for index in nodes:
-                for key, variant in propose(case, family, case.tape.nodes[index]).items():
-                    keys[key] = keys.get(key, 0) | variant.reach
+            keys: dict[Hashable, tuple[float, int]] = {}
+            for node in nodes:
+                for key, variant in propose(case, family, node).items():
+                    cost, reach = keys.get(key, (FITTED if variant.fitted else variant.cost, 0))
+                    keys[key] = cost, reach | variant.reach
             yield from (
-                Hypothesis(selector, family, key) for key, reach in keys.items() if fits(reach)
+                (cost, Hypothesis(selector, family, key))
+                for key, (cost, reach) in keys.items()
+                if fits(reach)
             )
+
+
+def ends(tape: Tape) -> set[int]:
+    """The first and the last repetition of every line: what can be wrong at all shows at these."""
+    if "ends" not in tape.memo:
+        tape.memo["ends"] = {n for nodes in tape.groups.values() for n in (nodes[0], nodes[-1])}
+    return tape.memo["ends"]
 
 
 def mutation_of(built: list[tuple[int, Variant]], c: float) -> Mutation:
@@ -356,8 +400,8 @@ def search(
     found = []
     screen = cheapest(cases[0], goal)
     early, late = ([more(cases[0], fits) for more in some] for some in (families.first, others))
-    proposed = [*early, hypotheses_of(cases[0], families, fits), *late]
-    for hypothesis in itertools.chain(*proposed):
+    middle = (likeliest(cases[0], some, fits, deadline) for some in families.staged())
+    for hypothesis in itertools.chain(*early, itertools.chain.from_iterable(middle), *late):
         if time.thread_time() > deadline:
             break
         built = hypothesis.build(cases[0])

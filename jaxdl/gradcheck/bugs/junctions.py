@@ -64,7 +64,8 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:
     """Every set of two or more, but not all, of the uses of what a line makes."""
     tape = case.tape
     for key, members in tape.groups.items():
-        node = tape.nodes[members[-1]]
+        # A loop's last turn hands nothing on, so what it makes has fewer uses.
+        node = max((tape.nodes[i] for i in members), key=lambda n: len(_users(tape, n)))
         if not tape.is_active(node.index) or not fits(tape.leaves[node.outs[0]]):
             continue
         count = len(_users(tape, node))

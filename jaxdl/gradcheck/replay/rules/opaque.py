@@ -22,7 +22,7 @@ _KNOWN: deque[tuple[jex.ClosedJaxpr, bytes, Compiled]] = deque(maxlen=64)
 def compiled(eqn: Any) -> Compiled:
     """`compile_equation`, or what it gave for an equal equation before."""
     program = program_of(eqn)
-    if any(e.primitive.name.startswith("custom_") for e in equations(program)):
+    if any(e.primitive.name.startswith(("custom_jvp", "custom_vjp")) for e in equations(program)):
         return compile_equation(eqn)  # its derivative rule cannot be compared
     numbers = digest(program)
     for other, held, made in tuple(_KNOWN):  # other threads may append
