@@ -35,6 +35,7 @@ def run(quick: bool = False) -> dict:
             0.43,
         ),
         harness.Row("the same, in its quietest round", found["best_share"]),
+        harness.Row("the same by plain gradient descent", harness.Spread(**found["plain"])),
         harness.Row("the same products alone", harness.Spread(**found["products"])),
         harness.Row.at_most(
             "a network of 512 / a network of 64", harness.Spread(**found["growth"]), 1.1
@@ -62,12 +63,15 @@ def measure(quick: bool) -> dict:
     objective, _, x, y = problem(SIZES, M)
     model = models.mlp(SIZES)
 
-    def fit(config, x, y):
-        key = jax.random.key(config["seed"])
-        return train.fit(
-            objective, model.init(key), optim.adam(config["lr"]), (x, y), epochs=EPOCHS,
-            batch_size=BATCH, key=key,
-        )  # fmt: skip
+    def fitted_by(optimizer):
+        def fit(config, x, y):
+            key = jax.random.key(config["seed"])
+            return train.fit(
+                objective, model.init(key), optimizer(config["lr"]), (x, y), epochs=EPOCHS,
+                batch_size=BATCH, key=key,
+            )  # fmt: skip
+
+        return fit
 
     def bare(config, x, y):
         del y
@@ -80,6 +84,7 @@ def measure(quick: bool) -> dict:
         return population.prepare(program, configs, x, y)
 
     steps = -(-M // BATCH) * EPOCHS
+    fit = fitted_by(optim.adam)
     small, large = prepared(fit, 64), prepared(fit, 512)
     memory = []
 
@@ -91,6 +96,7 @@ def measure(quick: bool) -> dict:
         return call
 
     arms = {"64": of(small), "products": prepared(bare, 64)}
+    arms["plain"] = prepared(fitted_by(optim.sgd), 64)
     seconds = harness.interleave(arms, 3 if quick else 10, warmup=1)
     before = memory[-1]
     pair = harness.interleave({"64": of(small), "512": of(large)}, 2 if quick else 5, warmup=1)
@@ -99,13 +105,14 @@ def measure(quick: bool) -> dict:
     arms = {"64": of(small)} | peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))
     beside = harness.interleave(arms, 3 if quick else 10, warmup=1)
     needed = 64 * harness.mlp_flops(SIZES, BATCH) * steps
-    share, alone = needed / seconds["64"], needed / seconds["products"]
+    share, plain, alone = (needed / seconds[k] for k in ("64", "plain", "products"))
     best = harness.matmul_rate(repeats=15)
     found = {
         "devices": jax.device_count(),
         "best": best,
         "share": vars(harness.Spread.of(share / best)),
         "best_share": float(np.max(share) / best),
+        "plain": vars(harness.Spread.of(plain / best)),
         "products": vars(harness.Spread.of(alone / best)),
         "growth": vars(harness.ratio(pair["512"] / 8, pair["64"])),
         "memory": most / before,
