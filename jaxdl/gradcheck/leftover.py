@@ -21,21 +21,30 @@ def leftover(
             rest.append(i)
         else:
             text = f"{names[i]}: wrong at {place} and nowhere else."
-            words = _words_of(place, len(bits(left)))
+            alone = len(bits(left)) == 1 and not _is_taken_apart(cases[0], i)
+            words = _words_of(place, alone)
             findings.append(Finding(words[0], words[1:], (names[i],), text, worst(cases, i)))
     if rest:  # whatever is wrong with these may be what is wrong at the single places, too
         findings.insert(0, unknown(cases, rest, names, stopped))
     return tuple(findings)
 
 
-def _words_of(place: str, wrong: int) -> tuple[str, ...]:
-    """What a single wrong place is called where so many leaves are wrong.
+def _words_of(place: str, alone: bool) -> tuple[str, ...]:
+    """What a single wrong place is called.
 
-    A whole row is seldom a slip of one place, and one in each of several leaves never is.
+    A whole row is seldom a slip of one place; one in each of several leaves never is, nor is one of
+    rows that the loss uses in different ways, such as the taps of a filter.
     """
     if place.startswith("entry"):
         return ("wrong_entry",)
-    return ("wrong_entry", "unknown") if wrong == 1 else ("unknown", "wrong_entry")
+    return ("wrong_entry", "unknown") if alone else ("unknown", "wrong_entry")
+
+
+def _is_taken_apart(case: Case, leaf: int) -> bool:
+    """Does the loss take parts of this leaf?"""
+    tape = case.tape
+    users = (tape.nodes[n] for n, _ in tape.users(tape.inputs[leaf]))
+    return any(node.prim in ("slice", "index", "dynamic_slice", "gather") for node in users)
 
 
 def lone_place(cases: list[Case], leaf: int) -> str | None:

@@ -219,3 +219,16 @@ def test_the_same_row_of_several_leaves_is_no_slip_of_one_place(leaves, words):
         loss, by_hand, named("qk", (2, 3), (2, 3)), draw((6, 3), (6, 2), seed=1), batch=(0, 1)
     )
     assert found and {(f.cause, *f.equivalent) for f in found} == {words}
+
+
+def test_a_tap_of_a_filter_is_no_slip_of_one_place():
+    def loss(p, x, y):
+        return jnp.mean((jnp.tanh(x[:, 1:] @ p[0] + x[:, :-1] @ p[1]) - y) ** 2)
+
+    def by_hand(p, x, y):
+        return jax.grad(loss)(p, x, y).at[1].set(jnp.cos(5 * p[1]))
+
+    (found,) = findings(
+        loss, by_hand, draw((2, 3))[0], draw((6, 5, 3), (6, 4), seed=1), batch=(0, 1)
+    )
+    assert (found.cause, *found.equivalent) == ("unknown", "wrong_entry"), found
