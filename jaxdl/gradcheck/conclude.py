@@ -11,6 +11,7 @@ from jaxdl.gradcheck.judge import Comparison
 from jaxdl.gradcheck.problem import Finding, Point, Problem, largest
 from jaxdl.gradcheck.report import Leaf, Report
 from jaxdl.gradcheck.run import Run
+from jaxdl.gradcheck.tracing import scope
 
 
 def report(run: Run) -> Report:
@@ -71,7 +72,8 @@ def _problem(run: Run) -> Problem:
 
 
 def _point(run: Run, point: Comparison) -> Point:
-    params, args = run.call.join_as_given(point.theta, point.data)
+    with scope():  # where float64 is off, JAX arrays would be rounded
+        params, args = run.call.join_as_given(point.theta, point.data)
     hand, auto = (run.call.gradient_tree(g) for g in (point.here.hand, point.auto))
     return Point(point.label, params, args, hand, auto, point.batch_size)
 

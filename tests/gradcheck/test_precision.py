@@ -95,3 +95,22 @@ def test_lost_digits_are_a_note():
     report = gradcheck.check(value, cancelling, W)
     assert report.verdict == "PASS"
     assert any("digits are lost" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("container", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_bug_is_named_whatever_holds_the_numbers(container, dtype, x64):
+    """Where float64 is off, a JAX array made of the diagnosis's numbers would round them."""
+
+    def squared(w, x, y):
+        return jnp.sum((jnp.tanh(x @ w) - y) ** 2)
+
+    def without_slope(w, x, y):
+        return 2 * x.T @ (jnp.tanh(x @ w) - y)
+
+    with jax.enable_x64(x64):
+        given = [container(np.asarray(v, dtype)) for v in (W, X, Y)]
+        report = gradcheck.check(squared, without_slope, *given)
+    found = [finding.cause for finding in report.findings]
+    assert found == ["activation_derivative_missing"], report
