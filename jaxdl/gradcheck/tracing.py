@@ -216,6 +216,8 @@ def _jaxpr(make: Flat, theta: list, data: list) -> tuple[core.ClosedJaxpr, Any]:
         return leaves
 
     closed = jax.make_jaxpr(flat)(theta, data)
+    if any(isinstance(const, jax.core.Tracer) for const in interpret.constants(closed)):
+        raise ValueError("The function uses a value that belongs to a trace that is over.")
     return closed, box[0]
 
 

@@ -82,3 +82,17 @@ def test_a_gradient_that_knows_one_batch_size_fails_at_another():
 
     assert verdict(loss, by_hand, W, X, Y) == "PASS"
     assert verdict(loss, by_hand, W, X, Y, batch_argnums=(0, 1)) == "FAIL"
+
+
+def test_a_gradient_that_uses_a_value_of_a_trace_that_is_over_raises():
+    def leaking(w, x, y):
+        @jax.custom_vjp
+        def twice(u):
+            return 2 * u
+
+        twice.defvjp(lambda u: (2 * u, None), lambda _, ct: (ct * w[0],))  # w is a tracer
+        return jnp.sum(twice(x @ w) - y)
+
+    report = gradcheck.check(loss, jax.grad(leaking), W, X, Y)
+    assert report.verdict == "FAIL" and report.findings[0].cause == "raises", report
+    assert "UnexpectedTracerError" in report.findings[0].explanation
