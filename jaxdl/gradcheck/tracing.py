@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend import core
 
 from jaxdl.gradcheck import interpret
@@ -216,7 +217,7 @@ def _jaxpr(make: Flat, theta: list, data: list) -> tuple[core.ClosedJaxpr, Any]:
         return leaves
 
     closed = jax.make_jaxpr(flat)(theta, data)
-    if any(isinstance(const, jax.core.Tracer) for const in interpret.constants(closed)):
+    if any(isinstance(const, Tracer) for const in interpret.constants(closed)):
         raise ValueError("The function uses a value that belongs to a trace that is over.")
     return closed, box[0]
 

@@ -17,6 +17,7 @@ from jaxdl.gradcheck.replay.regions import decides, inside
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
     factor_of,
+    is_no_dropout,
     leaf_source,
     line,
     made,
@@ -104,7 +105,8 @@ def factors(tape: Tape, nodes: list[Node]) -> list[float]:
 
 def mask_factors(tape: Tape, nodes: list[Node]) -> list[float]:
     """Factors that belong to dropout masks in a row: constants beside a mask, or in it."""
-    masks = [mask for node in nodes if (mask := mask_of(tape, node)) is not None]
+    dropout = [node for node in nodes if not is_no_dropout(tape, node)]
+    masks = [mask for node in dropout if (mask := mask_of(tape, node)) is not None]
     own = [float(mask.max()) for mask in masks if not close(mask.max(), 1.0)]
     beside = [k for node in nodes if (k := factor_of(tape, node)) is not None and k > 1]
     return own + (beside if masks else [])
@@ -246,9 +248,10 @@ def _bias(case, node, position, leaf, found, at) -> Name | None:
         return None
     repeated = repetition(case.tape, leaf)
     for count in repeated:
-        if count > 2 and close(found.factor, 1 / count):
+        if close(found.factor, 1 / count):
             text = f"the bias gradient is averaged over {count} places where it must be summed{at}"
-            return Name(("bias_reduction_wrong", "scale"), text, 0.6)
+            words = ("bias_reduction_wrong", "scale")
+            return Name(words if count > 2 else words[::-1], text, 0.6)
     return None
 
 

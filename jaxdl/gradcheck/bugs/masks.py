@@ -9,14 +9,15 @@ from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import decides
 from jaxdl.gradcheck.replay.rules.structural import keep_axes
 from jaxdl.gradcheck.replay.rules.windows import pool_places, pool_spread
-from jaxdl.gradcheck.replay.structure import factor_of, leaf_source, line, mask_of
+from jaxdl.gradcheck.replay.structure import (
+    factor_of,
+    is_no_dropout,
+    leaf_source,
+    line,
+    mask_of,
+)
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
-
-COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "is_finite", "not"}
-RANDOM = ("random", "threefry")
-FARTHEST = 64
-"""Steps that a mask is followed back."""
 
 
 def family(case: Case, node: Node) -> dict:
@@ -92,7 +93,7 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     """
     mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
-    if mask is not None and (_is_diagonal(mask) or _is_compared(tape, node)):
+    if mask is not None and is_no_dropout(tape, node):
         return ("unknown", *known)
     if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
         return known
@@ -100,24 +101,6 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
     one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
     return ("unknown", *known) if shapes_a_parameter or one_a_term else known
-
-
-def _is_compared(tape: Tape, node: Node) -> bool:
-    """Does the loss make this mask by comparing data, none of it random?"""
-    (p,) = tape.moving(node)
-    stack, seen = [v for q, v in enumerate(node.ins) if q != p], set[str]()
-    for _ in range(FARTHEST):
-        made = tape.maker(stack.pop()) if stack else None
-        if made is not None:
-            seen.add(made.prim)
-            stack += made.ins
-    return bool(seen & COMPARISONS) and not any(p.startswith(RANDOM) for p in seen)
-
-
-def _is_diagonal(mask: np.ndarray) -> bool:
-    """Is it an identity matrix, or a batch of them, times a constant?"""
-    *_, rows, columns = (0, 0, *mask.shape)
-    return rows == columns > 1 and bool(np.all((mask != 0) == np.eye(rows, dtype=bool)))
 
 
 def _scaled_beside(tape: Tape, node: Node) -> bool:

@@ -87,7 +87,7 @@ def kind(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
         return ("shared_weight_missed", "timesteps_truncated", "padding_or_stride_shift"), "places"
     if case.size is None:
         return ("examples_dropped", "timesteps_truncated"), "examples or time steps"
-    return ("timesteps_truncated", "examples_dropped"), "positions"
+    return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "positions"
 
 
 def summed_axes(tape: Tape, node: Node, position: int) -> list[int]:

@@ -13,6 +13,11 @@ from jaxdl.gradcheck.replay.tape import Node, Tape
 
 LINEAR_SCALAR = {"neg", "copy", "convert_element_type", "reshape", "squeeze", "broadcast_in_dim"}
 
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "is_finite", "not"}
+RANDOM = ("random", "threefry")
+FARTHEST = 64
+"""Steps that a mask is followed back."""
+
 
 def line(node: Node) -> str:
     """`file.py:44`, the innermost line of the caller that led to a node."""
@@ -241,6 +246,30 @@ def mask_of(tape: Tape, node: Node) -> np.ndarray | None:
         zero = all(np.all(np.asarray(tape.values[v]) == 0) for v in others)
         return chosen * 1.0 if zero and is_mask(chosen) else None
     return None
+
+
+def is_no_dropout(tape: Tape, node: Node) -> bool:
+    """Is the mask of this node an identity matrix, or made of data by a comparison?"""
+    mask = mask_of(tape, node)
+    return mask is not None and (_is_diagonal(mask) or _is_compared(tape, node))
+
+
+def _is_compared(tape: Tape, node: Node) -> bool:
+    """Does the loss make this mask by comparing data, none of it random?"""
+    (p,) = tape.moving(node)
+    stack, seen = [v for q, v in enumerate(node.ins) if q != p], set[str]()
+    for _ in range(FARTHEST):
+        made = tape.maker(stack.pop()) if stack else None
+        if made is not None:
+            seen.add(made.prim)
+            stack += made.ins
+    return bool(seen & COMPARISONS) and not any(p.startswith(RANDOM) for p in seen)
+
+
+def _is_diagonal(mask: np.ndarray) -> bool:
+    """Is it an identity matrix, or a batch of them, times a constant?"""
+    *_, rows, columns = (0, 0, *mask.shape)
+    return rows == columns > 1 and bool(np.all((mask != 0) == np.eye(rows, dtype=bool)))
 
 
 def leaf_source(tape: Tape, var: int) -> int | None:
