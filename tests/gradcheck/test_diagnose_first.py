@@ -221,6 +221,28 @@ def test_the_same_row_of_several_leaves_is_no_slip_of_one_place(leaves, words):
     assert found and {(f.cause, *f.equivalent) for f in found} == {words}
 
 
+def test_a_selection_by_data_is_no_activation():
+    def loss(p, x, y):
+        return jnp.mean(jnp.where(y > 0, x @ p["a"], (x @ p["b"]) ** 2))
+
+    def by_hand(p, x, y):
+        return {**jax.grad(loss)(p, x, y), "a": jnp.mean(x, 0)}
+
+    (found,) = findings(
+        loss, by_hand, named("ab", (4,), (4,)), draw((7, 4), (7,), seed=1), batch=(0, 1)
+    )
+    assert found.cause == "unknown" and "path_dropped" in found.equivalent, found
+
+
+def test_one_added_to_every_entry_is_no_penalty():
+    def loss(p, x):
+        return jnp.mean(jnp.cos(x @ p))
+
+    params, (x,) = np.array([0.5, 0.9, 0.7]), draw((6, 3), seed=1)
+    (found,) = findings(loss, lambda p, x: jax.grad(loss)(p, x) + 1, params, (x,))
+    assert found.cause == "unknown", found
+
+
 def test_a_tap_of_a_filter_is_no_slip_of_one_place():
     def loss(p, x, y):
         return jnp.mean((jnp.tanh(x[:, 1:] @ p[0] + x[:, :-1] @ p[1]) - y) ** 2)

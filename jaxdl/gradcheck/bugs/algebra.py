@@ -81,7 +81,11 @@ def _finished(case: Case, leaf: int) -> dict:
     if np.iscomplexobj(theta):
         text = "it is the complex conjugate of JAX's gradient, which is ∂L/∂x − i ∂L/∂y"
         found["conjugate"] = exact(np.conj, ("unknown", "sign"), text, 0.5)
-    for power, direction in (("l2", theta), ("l1", np.sign(theta))):
+    signs = np.sign(theta)
+    penalties = [("l2", theta)]
+    if len(np.unique(signs)) > 1:  # else it is 1 added to every entry, which is no penalty
+        penalties.append(("l1", signs))
+    for power, direction in penalties:
         if np.any(direction):
             found["penalty", power] = Variant(
                 rule=lambda c, d=direction: finished(lambda ct: ct + (1 - c) * d)(c),

@@ -12,6 +12,7 @@ from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
     SMALL,
+    decides,
     inside,
     is_elementwise,
     is_linear,
@@ -277,7 +278,8 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         previous = [node.ins[q] for q in tape.moving(node)]
         current = out if out in previous else max(previous, default=-1)
     if current == out:
-        curved = [n for n in path if not is_linear(tape, n)]
+        chosen = [n for n in path if n.prim == "select_n" and not decides(tape, n)]
+        curved = [n for n in path if not is_linear(tape, n) and n not in chosen]
         if path and all(n.prim in ("mul", "div", "neg") for n in path) and _scales(tape, path):
             return FACTOR, "the gradient behind a factor is used"
         if curved and all(n.prim in ALGEBRAIC for n in curved):
@@ -286,6 +288,9 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             words = ("activation_derivative_missing", "stale_operand")
             return words, "the gradient behind the activation is used, without f′"
         masks = [n for n in path if mask_of(tape, n) is not None]
+        if chosen and not masks:
+            words = ("unknown", "path_dropped", "stale_operand")
+            return words, "the gradient behind a selection by data is used"
         if masks:
             words = (*mask_words(tape, masks[0]), "stale_operand")
             return words, "the gradient behind a mask is used"
