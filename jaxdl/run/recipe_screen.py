@@ -87,7 +87,8 @@ def _again(options: Any, counts: Any) -> str:
         value = getattr(options, field.name)
         chosen = field.name == "seed" or value != field.default
         if chosen and field.name not in ("data", "seconds", "rounds", "out"):
-            values = value if isinstance(value, tuple) else (value,)
+            flag = isinstance(value, bool)  # its name alone says it
+            values = value if isinstance(value, tuple) else () if flag else (value,)
             words += ["--" + field.name.replace("_", "-"), *(shlex.quote(str(v)) for v in values)]
     return " ".join([*words, "--rounds", *map(str, counts)])
 

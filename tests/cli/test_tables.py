@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxdl.run import recipe, tables
+from jaxdl.run import recipe, recipe_screen, tables
 
 GOOD = "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8.5,y\n"
 
@@ -233,6 +233,12 @@ def test_the_recipe_leaves_row_numbers_out_as_training_does(keep, tmp_path):
     dataset, said = recipe.read(options)
     assert dataset.feature_names == (("i", "x") if keep else ("x",))
     assert ["rows without 'y'" in s for s in said] == [False] * (not keep) + [True]
+
+
+def test_the_command_that_repeats_a_recipe_is_one_that_runs():
+    options = recipe.Recipe(data="t.csv", target="y", keep_row_numbers=True)
+    again = recipe_screen._again(options, (3,))
+    assert again == "jaxdl recipe t.csv --target y --keep-row-numbers --seed 0 --rounds 3"
 
 
 FEATURES = {
