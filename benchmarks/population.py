@@ -13,6 +13,7 @@ import sys
 from benchmarks import harness
 
 EPOCHS, SIZES, BATCH, M = 5, (64, 128, 64, 10), 64, 1257
+STEPS = -(-M // BATCH) * EPOCHS
 
 
 def run(quick: bool = False) -> dict:
@@ -48,15 +49,13 @@ def run(quick: bool = False) -> dict:
     return harness.report("population", rows, quick)
 
 
-def measure(quick: bool) -> dict:
-    """The numbers, in a process whose cores are JAX devices."""
+def programs() -> tuple[dict, tuple]:
+    """The populations to run, compiled for all cores, and their data (x, y)."""
     from jaxdl import devices
 
     devices.use_cpu_devices()
     import jax
-    import numpy as np
 
-    from benchmarks._training_peers import peers
     from benchmarks.train import problem, products
     from jaxdl import models, optim, population, train
 
@@ -77,50 +76,62 @@ def measure(quick: bool) -> dict:
         del y
         weights = [layer["w"] for layer in model.init(jax.random.key(config["seed"]))]
         batch = x[:BATCH]
-        return jax.lax.fori_loop(0, steps, lambda _, w: products(w, batch), weights)[0].sum()
+        return jax.lax.fori_loop(0, STEPS, lambda _, w: products(w, batch), weights)[0].sum()
 
     def prepared(program, n):
         configs = population.grid(lr=1e-3, seed=range(n))
         return population.prepare(program, configs, x, y)
 
-    steps = -(-M // BATCH) * EPOCHS
-    fit = fitted_by(optim.adam)
-    small, large = prepared(fit, 64), prepared(fit, 512)
+    ours = {
+        "64": prepared(fitted_by(optim.adam), 64),
+        "512": prepared(fitted_by(optim.adam), 512),
+        "plain": prepared(fitted_by(optim.sgd), 64),
+        "products": prepared(bare, 64),
+    }
+    return ours, (x, y)
+
+
+def measure(quick: bool) -> dict:
+    """The numbers, in a process whose cores are JAX devices."""
+    ours, (x, y) = programs()
+    import jax  # not before its devices are set
+
+    from benchmarks._training_peers import peers
+
     memory = []
 
-    def of(ready):
+    def of(name):
         def call():
-            ready()
+            ours[name]()
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
         return call
 
-    arms = {"64": of(small), "products": prepared(bare, 64)}
-    arms["plain"] = prepared(fitted_by(optim.sgd), 64)
-    seconds = harness.interleave(arms, 3 if quick else 10, warmup=1)
+    rounds = 3 if quick else 10
+    arms = {name: of(name) for name in ("64", "products", "plain")}
+    seconds = harness.interleave(arms, rounds, warmup=1)
     before = memory[-1]
-    pair = harness.interleave({"64": of(small), "512": of(large)}, 2 if quick else 5, warmup=1)
+    pair = harness.interleave({n: of(n) for n in ("64", "512")}, 2 if quick else 5, warmup=1)
     most = max(memory)
     # The peers come last: their threads go on spinning for a while when their turn is over.
-    arms = {"64": of(small)} | peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))
-    beside = harness.interleave(arms, 3 if quick else 10, warmup=1)
-    needed = 64 * harness.mlp_flops(SIZES, BATCH) * steps
-    share, plain, alone = (needed / seconds[k] for k in ("64", "plain", "products"))
+    others = peers(SIZES, x, y, BATCH, EPOCHS, ("torch", "sklearn"))
+    beside = harness.interleave({"64": of("64")} | others, rounds, warmup=1)
     best = harness.matmul_rate(repeats=15)
+    needed = 64 * harness.mlp_flops(SIZES, BATCH) * STEPS
+    share, plain, alone = (needed / seconds[k] / best for k in ("64", "plain", "products"))
     found = {
         "devices": jax.device_count(),
         "best": best,
-        "share": vars(harness.Spread.of(share / best)),
-        "best_share": float(np.max(share) / best),
-        "plain": vars(harness.Spread.of(plain / best)),
-        "products": vars(harness.Spread.of(alone / best)),
+        "share": vars(harness.Spread.of(share)),
+        "best_share": float(max(share)),
+        "plain": vars(harness.Spread.of(plain)),
+        "products": vars(harness.Spread.of(alone)),
         "growth": vars(harness.ratio(pair["512"] / 8, pair["64"])),
         "memory": most / before,
-        "micro": vars(harness.Spread.of(1e6 * seconds["64"] / 64 / steps)),
+        "micro": vars(harness.Spread.of(1e6 * seconds["64"] / 64 / STEPS)),
     }
-    for name in ("torch", "sklearn"):
-        if name in beside:
-            found[name] = vars(harness.ratio(beside[name], beside["64"] / 64))
+    for name in others:
+        found[name] = vars(harness.ratio(beside[name], beside["64"] / 64))
     return found
 
 

@@ -143,7 +143,7 @@ class Shadow:
             try:  # what is strict about the caller's settings may be so in float32 only
                 with scope(x64=bool(jax.config.read("jax_enable_x64")), standard=True):
                     return self._called(params, args)
-            except Exception:
+            except Exception:  # the caller's gradient raises in both: the first error is told
                 raise HandError(str(error)) from error
 
     def _called(self, params: Any, args: tuple) -> Any:

@@ -80,7 +80,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
-        again = name in VALUES or is_multiple(value, z * d) or is_multiple(value, a * d)
+        again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
         found[name] = variant(value, (*first, *wrong, *last), text, 0.75 if name in TWICE else 0.7)
     # Where f is linear in pieces, the slope at f(z) may be that of one piece, whatever z is.
@@ -115,9 +115,9 @@ def plain(tape: Tape, node: Node) -> bool:
     return node.prim in ALGEBRAIC or (node.prim == "select_n" and not decides(tape, node))
 
 
-def is_multiple(derivative, other) -> bool:
-    """Are they the same, as the derivative times z or times f(z) once more?"""
-    return bool(np.allclose(derivative, other, rtol=1e-9, atol=0.0))
+def agree(one, other) -> bool:
+    """Are two derivatives the same but for rounding?"""
+    return bool(np.allclose(one, other, rtol=1e-9, atol=0.0))
 
 
 def is_switch(derivative) -> bool:

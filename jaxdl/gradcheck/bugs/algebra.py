@@ -94,9 +94,8 @@ def _finished(case: Case, leaf: int) -> dict:
                 name=lambda cs, ms, power=power: _penalty_name(case, leaf, power, cs, ms),
             )
     with np.errstate(all="ignore"):
-        for text, factor in (("multiplied", theta), ("divided", 1 / theta)):
+        for text, what, factor in (("multiplied", "1/θ", theta), ("divided", "θ", 1 / theta)):
             if np.all(np.isfinite(factor)):
-                what = "1/θ" if text == "multiplied" else "θ"
                 found["times", text] = exact(
                     lambda ct, factor=factor: ct * factor,
                     ("path_dropped", "activation_derivative_missing", "unknown"),

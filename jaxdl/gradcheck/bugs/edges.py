@@ -14,6 +14,7 @@ import numpy as np
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import decides, inside
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
     factor_of,
@@ -235,7 +236,7 @@ def is_bias(tape: Tape, leaf: int) -> bool:
                 "convert_element_type",
             ):
                 stack.append(node.outs[0])
-            elif node.prim in ("add", "sub", "add_any"):
+            elif node.prim in SUMS:
                 adds += 1
             else:
                 others += 1

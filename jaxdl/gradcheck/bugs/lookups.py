@@ -12,13 +12,13 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.structure import leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 PICKS = ("gather", "dynamic_slice")
-SUMS = ("add", "sub", "add_any")
 
 MAX_LOOKUPS = 4
 

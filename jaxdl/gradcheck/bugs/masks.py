@@ -93,7 +93,7 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     """
     mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
-    if mask is not None and is_no_dropout(tape, node):
+    if is_no_dropout(tape, node):
         return ("unknown", *known)
     if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
         return known

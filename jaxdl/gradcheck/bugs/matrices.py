@@ -132,14 +132,11 @@ def _product(case: Case, node: Node) -> dict:
 
     text = "a matrix is multiplied from the wrong side on the way back"
     words = ("transpose", "stale_operand")
-    ways = [tuple(moving), *((p,) for p in moving if len(moving) > 1)]
-    found = {to: _variant(case, node, rule(to), words, text) for to in ways}
-    return {
-        ("side", to): v if len(to) == len(moving) else v._replace(
-            reach=tape.leaves[node.ins[to[0]]], cost=0.6
-        )
-        for to, v in found.items()
-    }  # fmt: skip
+    found: dict = {("side", "all"): _variant(case, node, rule(moving), words, text)}
+    for p in moving if len(moving) > 1 else ():
+        one = _variant(case, node, rule([p]), words, text)
+        found["side", p] = one._replace(reach=tape.leaves[node.ins[p]], cost=0.6)
+    return found
 
 
 def _log_determinant(case: Case, node: Node) -> dict:

@@ -19,6 +19,7 @@ from jaxdl.gradcheck.replay.regions import (
     regions,
 )
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -28,7 +29,6 @@ SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 
 CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
 
-SUMS = ("add", "sub", "add_any")
 """Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
 
 FACTOR = ("path_dropped", "activation_derivative_missing", "stale_operand", "unknown")
@@ -85,6 +85,13 @@ def replaced(node: Node, position: int, ins=None, ct_of=None) -> Rule:
     return rule
 
 
+def beside(node: Node, position: int, value: np.ndarray) -> Rule:
+    """The true rule of a product, but on the way to one operand with this in place of the other."""
+    return replaced(
+        node, position, ins=lambda own: [x if i == position else value for i, x in enumerate(own)]
+    )
+
+
 def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
     tape, q = case.tape, 1 - p
     other = tape.values[node.ins[q]]
@@ -92,12 +99,7 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
     found: dict = {}
 
     def substituted(value):
-        def ins(own):
-            own = list(own)
-            own[q] = value
-            return own
-
-        return lambda c: replaced(node, p, ins=ins)
+        return lambda c: beside(node, p, value)
 
     for order in square_transposes(np.shape(other)):
         if node.prim in ("dot_general", "mul"):

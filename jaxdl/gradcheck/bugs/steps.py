@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
+from jaxdl.gradcheck.bugs.operands import PRODUCTS, beside
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import leaf_source, line
@@ -63,7 +63,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
             there = None if then is None else tape.turn[node.index] + (then - now) * stride
             value = np.zeros(own) if there is None else tape.values[series[there]]
             found["turn", p, nest, key] = Variant(
-                lambda c, value=value: replaced(node, p, ins=lambda own: _with(own, q, value)),
+                lambda c, value=value: beside(node, p, value),
                 tape.leaves[node.ins[p]],
                 ("stale_operand",),
                 f"of a loop's {length} turns, an operand is taken {what}{at}",
@@ -78,10 +78,6 @@ def nests(turns: int, size: int | None) -> Iterator[tuple[str, int, int]]:
     if size and size > 1 and turns % size == 0 and turns // size >= SHORTEST:
         yield "within examples", turns // size, 1
         yield "around examples", turns // size, size
-
-
-def _with(operands: list, position: int, value) -> list:
-    return [value if i == position else x for i, x in enumerate(operands)]
 
 
 def turns() -> Iterator[tuple[tuple, str, Turn]]:
@@ -110,9 +106,7 @@ def along_axis(case: Case, node: Node) -> dict:
         for axis in _summed(case, node, p):
             for key, what, value in _moved(tape, node.ins[q], axis):
                 found["axis", p, axis, key] = Variant(
-                    lambda c, p=p, q=q, value=value: replaced(
-                        node, p, ins=lambda own: _with(own, q, value)
-                    ),
+                    lambda c, p=p, value=value: beside(node, p, value),
                     tape.leaves[node.ins[p]],
                     ("unknown", *MOVED) if key == "reverse" else words,
                     f"along axis {axis}, an operand is taken {what}{at}",

@@ -10,6 +10,7 @@ from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
 from jaxdl.gradcheck.replay.addresses import handed_on, loops
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import leaf_source, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -210,4 +211,4 @@ def is_in_time(tape: Tape, count: int) -> bool:
 def has_state(tape: Tape, turns: int) -> bool:
     """Does a loop of this length hand on more than a running sum?"""
     edges = [edge for at in handed_on(tape, turns).values() for edge in at]
-    return any(tape.nodes[index].prim not in ("add", "sub", "add_any") for index, _ in edges)
+    return any(tape.nodes[index].prim not in SUMS for index, _ in edges)

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.operands import replaced
+from jaxdl.gradcheck.bugs.operands import beside
 from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
-SUMS = ("add", "sub", "add_any")
 PASSES = PLUMBING | {"reduce_sum", "neg"}
 MOST_STEPS = 8
 MOST_TERMS = 6
@@ -45,9 +45,7 @@ def family(case: Case, node: Node) -> dict:
             for words, text, sign in ((DROPPED, "is left out", 0), (NEGATED, "is negated", -1)):
                 value = without(tape, term, sign)
                 found[p, k, sign] = Variant(
-                    lambda c, p=p, q=q, value=value: replaced(
-                        node, p, ins=lambda own: [value if i == q else x for i, x in enumerate(own)]
-                    ),
+                    lambda c, p=p, value=value: beside(node, p, value),
                     tape.leaves[node.ins[p]],
                     words,
                     f"one term of a factor's sum {text} on the way back{at}",

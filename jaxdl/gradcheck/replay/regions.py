@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.elementwise import RULES as ELEMENTWISE
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.structure import mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
@@ -102,7 +103,7 @@ def is_elementwise(tape: Tape, node: Node) -> bool:
 
 def is_linear(tape: Tape, node: Node) -> bool:
     """Is it linear in its one active operand, or a sum?"""
-    if node.prim in ("neg", "copy", "convert_element_type", "add", "sub", "add_any"):
+    if node.prim in SUMS or node.prim in ("neg", "copy", "convert_element_type"):
         return True
     moving = tape.moving(node)
     if node.prim == "mul":

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.backward import add_to, by_position, cotangent
 from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
@@ -68,7 +69,7 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
             continue
         moving = tape.moving(node)
         scalar = all(np.size(tape.values[v]) == 1 for v in node.ins)
-        joins = node.prim in ("add", "sub", "add_any")
+        joins = node.prim in SUMS
         passes = node.prim in LINEAR_SCALAR or scales(tape, node)
         if scalar and (joins or passes):
             path[node.index] = [node.ins[p] for p in moving]

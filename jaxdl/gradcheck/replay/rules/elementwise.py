@@ -101,7 +101,9 @@ COMPARISONS: dict[str, Callable] = {
     "or": lambda x, y: np.logical_or(x, y) if x.dtype == bool else np.bitwise_or(x, y),
 }
 
-LINEAR = frozenset({"neg", "copy", "convert_element_type", "mul", "div", "add", "sub", "add_any"})
+SUMS = frozenset({"add", "sub", "add_any"})
+
+LINEAR = SUMS | {"neg", "copy", "convert_element_type", "mul", "div"}
 """Elementwise primitives whose derivative does not depend on the operand, given constants."""
 
 
