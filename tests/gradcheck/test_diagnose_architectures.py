@@ -34,6 +34,17 @@ def recurrent(p, x, y, bug=""):
     return out * x.shape[0] + stop(out * (1 - x.shape[0])) if bug == "summed" else out
 
 
+def covariances(p, x, y, bug=""):
+    """The spread of a linear system; what it starts from is used once, what follows twice."""
+    spread, total = jnp.diag(jnp.exp(p["start"])), 0.0
+    for t in range(len(x)):
+        before = stop(spread) if bug == "spread" else spread
+        spread = p["a"] @ before @ p["a"].T + jnp.diag(jnp.exp(p["noise"]))
+        seen = x[t] @ spread @ x[t]
+        total = total + y[t] ** 2 / seen + jnp.log(seen)
+    return total
+
+
 def convolution(p, x, y, bug=""):
     numbers = ("NHWC", "HWIO", "NHWC")
     z = jax.lax.conv_general_dilated(x, p["k"], (1, 1), "SAME", dimension_numbers=numbers)
@@ -116,6 +127,7 @@ def draws():
 
     return {
         recurrent: (parameters(u=(3, 4), w=(4, 4), v=(4, 2)), n(size=(7, 5, 3)), n(size=(7, 2))),
+        covariances: (parameters(a=(3, 3), start=3, noise=3), n(size=(4, 3)), n(size=4)),
         convolution: (
             parameters(k=(3, 3, 1, 2), b=2, w=(8, 2)), n(size=(5, 4, 4, 1)), n(size=(5, 2)),
         ),
@@ -154,6 +166,7 @@ TABLE = [
     (recurrent, "slope", None, "activation_derivative_missing"),
     (recurrent, "at_output", None, "activation_derivative_wrong"),
     (recurrent, "summed", None, "batch_mean_missing"),
+    (covariances, "spread", None, "path_dropped"),
     (convolution, "relu", None, "activation_derivative_missing"),
     (convolution, "leaky", None, "activation_derivative_wrong"),
     (convolution, "", flipped, "conv_flip"),
@@ -181,7 +194,8 @@ def test_the_bug_is_named(loss, bug, change, cause):
         g = jax.tree.map(np.asarray, derivative(*a))
         return g if change is None else change(g)
 
-    assert causes(loss, grad, params, args, batch=(0, 1)) == [cause]
+    batch = None if loss is covariances else (0, 1)
+    assert causes(loss, grad, params, args, batch=batch) == [cause]
 
 
 @pytest.mark.parametrize("loss", DRAWS)

@@ -49,6 +49,18 @@ def is_first(tape: Tape, node: Node, position: int) -> bool:
     return len(tape.moving(tape.nodes[made_by])) != 1
 
 
+def firsts(tape: Tape, node: Node) -> set[int]:
+    """Operands whose edge is the first of its row in any repetition of the node's line.
+
+    The state that a loop begins with may have one use, and those that it hands on several.
+    """
+    key = ("firsts", tape.line(node))
+    if key not in tape.memo:
+        same = [tape.nodes[i] for i in tape.lines[tape.line(node)]]
+        tape.memo[key] = {p for n in same for p in tape.moving(n) if is_first(tape, n, p)}
+    return tape.memo[key]
+
+
 def row(tape: Tape, node: Node) -> list[Node]:
     """The nodes that an edge's cotangent comes through before anything else joins."""
     nodes = [node]
@@ -77,7 +89,7 @@ def family(case: Case, node: Node) -> dict:
             guesses=tuple(1 / k for k in factors(tape, row(tape, node))),
         )
         for p in tape.moving(node)
-        if is_first(tape, node, p) and node.ins.count(node.ins[p]) == 1
+        if p in firsts(tape, node) and node.ins.count(node.ins[p]) == 1
     }
     if node.outs == (tape.output,) and len(tape.moving(node)) > 1 and node.opaque is None:
         found["whole"] = Variant(

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.gradcheck.replay.rules import PARTS, RULES
+from jaxdl.gradcheck.replay.pullbacks import Pullback, pullback
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
 Sent = list[tuple[int, Any]]
@@ -47,17 +47,28 @@ class Sweep:
 def by_position(tape: Tape, node: Node, ct, leaves: int = -1) -> list[tuple[int, Any]]:
     """What the node's own backward rule gives: (operand position, cotangent) pairs.
 
-    Products leave out operands that depend on no leaf of the bit mask `leaves`.
+    Operands that depend on no leaf of the bit mask `leaves` are left out.
     """
-    ins = [tape.values[i] for i in node.ins]
-    if node.prim in PARTS and node.opaque is None:
-        wanted = [p for p in tape.moving(node) if tape.leaves[node.ins[p]] & leaves]
-        return [(p, PARTS[node.prim][p](node.params, ct, *ins)) for p in wanted]
     if node.opaque is not None:
-        back = node.opaque(ct, ins)
-    else:
-        back = RULES[node.prim][1](node.params, ct, ins, tape.values[node.outs[0]])
-    return [(p, c) for p, c in enumerate(back) if c is not None and tape.active[node.ins[p]]]
+        back = node.opaque(ct, [tape.values[i] for i in node.ins])
+        return [(p, c) for p, c in enumerate(back) if c is not None and tape.active[node.ins[p]]]
+    found = []
+    for position, var, back in pullbacks(tape, node):
+        if tape.leaves[var] & leaves and (sent := back(ct)) is not None:
+            found.append((position, sent))
+    return found
+
+
+def pullbacks(tape: Tape, node: Node) -> list[tuple[int, int, Pullback]]:
+    """(position, variable, pullback) of every active operand of a node with a rule of ours."""
+    key = ("pullbacks", node.index)
+    if key not in tape.memo:
+        ins, out = [tape.values[i] for i in node.ins], tape.values[node.outs[0]]
+        tape.memo[key] = [
+            (p, node.ins[p], pullback(node.prim, node.params, ins, out, p))
+            for p in tape.moving(node)
+        ]
+    return tape.memo[key]
 
 
 def true_rule(sweep: Sweep, node: Node, ct) -> Sent:
@@ -132,16 +143,14 @@ def shift(base: Sweep, mutation: Mutation, leaves: int = -1) -> dict[int, np.nda
         for index in range(max(mutation), -1, -1):
             node = tape.nodes[index]
             change = cotangent(tape, node, delta)
-            replaced = index in mutation and index in base.sent
-            if change is None and not replaced:
-                continue
             if index in rules and index in base.sent:
-                total = _sum(cotangent(tape, node, base.cts), change)
-                send(rules[index](view, node, total), 1)
-                send(base.sent[index], -1)
-            else:
-                back = by_position(tape, node, change, leaves)
-                send([(node.ins[p], c) for p, c in back], 1)
+                if change is not None or index in mutation:
+                    total = _sum(cotangent(tape, node, base.cts), change)
+                    send(rules[index](view, node, total), 1)
+                    send(base.sent[index], -1)
+            elif change is not None:
+                for p, ct in by_position(tape, node, change, leaves):
+                    add_to(delta, node.ins[p], ct)
     return {k: delta[v] for k, v in enumerate(tape.raw) if v in delta}
 
 

@@ -91,23 +91,25 @@ def _concatenate_back(params, ct, ins, out):
     return tuple(np.split(ct, ends, axis=axis))
 
 
-def _slices(params):
+def slices(params: Params) -> tuple[slice, ...]:
+    """What `slice` takes of its operand."""
     strides = params["strides"] or (1,) * len(params["start_indices"])
     starts, limits = params["start_indices"], params["limit_indices"]
     return tuple(slice(*bounds) for bounds in zip(starts, limits, strides, strict=True))
 
 
 def _slice(params, x):
-    return x[_slices(params)]
+    return x[slices(params)]
 
 
 def _slice_back(params, ct, ins, out):
     full = np.zeros(np.shape(ins[0]), ct.dtype)
-    full[_slices(params)] = ct
+    full[slices(params)] = ct
     return (full,)
 
 
-def _starts(shape, sizes, indices):
+def starts(shape, sizes, indices) -> tuple[slice, ...]:
+    """Where `dynamic_slice` reads: each start moved so that the window lies inside."""
     pairs = zip(shape, sizes, indices, strict=True)
     return tuple(
         slice(start, start + size)
@@ -117,23 +119,23 @@ def _starts(shape, sizes, indices):
 
 
 def _dynamic_slice(params, x, *indices):
-    return x[_starts(np.shape(x), params["slice_sizes"], indices)]
+    return x[starts(np.shape(x), params["slice_sizes"], indices)]
 
 
 def _dynamic_slice_back(params, ct, ins, out):
     full = np.zeros(np.shape(ins[0]), ct.dtype)
-    full[_starts(full.shape, params["slice_sizes"], ins[1:])] = ct
+    full[starts(full.shape, params["slice_sizes"], ins[1:])] = ct
     return (full, *(None,) * len(ins[1:]))
 
 
 def _update(params, x, new, *indices):
     out = np.array(x)
-    out[_starts(out.shape, np.shape(new), indices)] = new
+    out[starts(out.shape, np.shape(new), indices)] = new
     return out
 
 
 def _update_back(params, ct, ins, out):
-    where = _starts(np.shape(ct), np.shape(ins[1]), ins[2:])
+    where = starts(np.shape(ct), np.shape(ins[1]), ins[2:])
     rest = np.array(ct)
     rest[where] = 0
     return (rest, ct[where], *(None,) * len(ins[2:]))
