@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxdl.gradcheck import places
+from jaxdl.gradcheck import judge, places
 from jaxdl.gradcheck.judge import Comparison
 from jaxdl.gradcheck.problem import Finding, Point, Problem, largest
 from jaxdl.gradcheck.report import Leaf, Report
@@ -45,6 +45,8 @@ def _diagnosis(run: Run) -> tuple[Finding, ...]:
         return (_localised(run),)
     if run.batch_size is not None:
         places.add_batch(run, 1)
+    for point in run.compared:
+        judge.measure_noise(point, run.shadow, run.settings.seed)
     problem = _problem(run)
     try:
         diagnose = importlib.import_module("jaxdl.gradcheck.diagnose")
@@ -82,7 +84,7 @@ def _full_noise(run: Run, point: Comparison) -> tuple[float, ...]:
     """η for every leaf of the parameters, those that are not differentiated included."""
     import jax
 
-    indices = run.call.gradient_tree([np.asarray(e) for e in point.eta])
+    indices = run.call.gradient_tree([np.asarray(e) for e in point.noise()])
     return tuple(float(leaf) if np.ndim(leaf) == 0 else 0.0 for leaf in jax.tree.leaves(indices))
 
 

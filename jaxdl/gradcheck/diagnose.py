@@ -33,6 +33,7 @@ from jaxdl.gradcheck.bugs import (
     normalisers,
     operands,
     orders,
+    parts,
     paths,
     powers,
     products,
@@ -76,7 +77,7 @@ FAMILIES = Families(
         terms.family,
         normalisers.family,
     ),
-    many=(activations.family, operands.family),
+    many=(activations.family, operands.family, parts.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
     first=(truncation.hypotheses, junctions.hypotheses, uses.hypotheses, orders.hypotheses),
 )

@@ -11,7 +11,7 @@ from jax import lax
 from jax.extend import core
 
 from jaxdl.gradcheck import host, interpret
-from jaxdl.gradcheck.moved import Moved, pick, rule
+from jaxdl.gradcheck.moved import Moved, dense, pick, rule
 from jaxdl.gradcheck.programs import apart_options
 from jaxdl.gradcheck.sameness import digest, same_program
 
@@ -127,6 +127,6 @@ def _chunk(closed: core.ClosedJaxpr, k: int) -> Callable:
         moved = Moved(leaves[k], at, pick(leaves[k], at) + move)
         inputs = [*leaves[:k], moved if sparse else moved.dense(), *leaves[k + 1 :]]
         (value,) = interpret.run(closed, rule, inputs, consts)
-        return value.dense() if isinstance(value, Moved) else value
+        return dense(value)
 
     return jax.vmap(one, (None, None, 0, 0))

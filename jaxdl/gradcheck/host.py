@@ -28,6 +28,12 @@ CALLS = frozenset(
 )
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
+ALONE = frozenset({"dot_general", "integer_pow", "reduce_sum", "select_n"})
+"""Besides NumPy's own functions of entries: their results share no memory with their operands."""
+
+WORTH_REUSING = 4096
+"""Numbers in an array from which on writing into one that is done with beats asking for memory."""
+
 MOST_BEFORE = 1e7
 """Nanoseconds, roughly, of an equation without inputs that is run when a program is prepared."""
 
@@ -36,7 +42,9 @@ class Step(NamedTuple):
     """One equation: `function` of the values in the slots `ins` gives those in `outs`.
 
     `several` says whether it returns a list; `done` are slots whose values are not needed
-    afterwards; `avals` are what the results must be like; `work` is in nanoseconds, roughly.
+    afterwards; `avals` are what the results must be like; `work` is in nanoseconds, roughly;
+    `alone` says whether the results share no memory with the operands; `into` is the slot of an
+    operand whose memory the result may take, or None.
     """
 
     function: Callable
@@ -45,7 +53,9 @@ class Step(NamedTuple):
     several: bool
     avals: tuple
     work: float
+    alone: bool
     done: tuple[int, ...] = ()
+    into: int | None = None
 
     def run(self, values: list) -> None:
         """Put the results into their slots."""
@@ -113,8 +123,9 @@ class Program:
             values[slot] = value
         if not self.checked:
             self._check(values.copy())
-        for function, ins, outs, several, _, _, done in self.steps:
-            out = function(*[values[i] for i in ins])
+        for function, ins, outs, several, _, _, _, done, into in self.steps:
+            operands = [values[i] for i in ins]
+            out = function(*operands) if into is None else function(*operands, out=values[into])
             if several:
                 for slot, value in zip(outs, out, strict=True):
                     values[slot] = value
@@ -184,7 +195,8 @@ class Program:
             self.seen[key] = outs
         avals = tuple(out.aval for out in eqn.outvars)
         several = eqn.primitive.multiple_results
-        step = Step(function, tuple(ins), outs, several, avals, work)
+        alone = isinstance(function, np.ufunc) or name in ALONE
+        step = Step(function, tuple(ins), outs, several, avals, work, alone)
         if self.known.issuperset(ins) and work <= MOST_BEFORE:  # depends on no input
             step.run(self.values)
             step.check(self.values)
@@ -202,7 +214,26 @@ class Program:
             done = {*step.ins, *step.outs} - needed - self.known
             needed.update(step.ins)
             kept.append(step._replace(done=tuple(done)))
-        self.steps = kept[::-1]
+        self.steps = _reusing(kept[::-1])
+
+
+def _reusing(steps: list[Step]) -> list[Step]:
+    """The steps, with results put where an operand was that nothing else needs or looks at."""
+    made = {slot: step for step in steps for slot in step.outs}
+    seen = {slot for step in steps if not step.alone for slot in step.ins}
+
+    def free(step: Step, slot: int) -> bool:
+        source = made.get(slot)
+        like = source is not None and source.alone and source.avals == step.avals
+        return like and slot in step.done and slot not in seen
+
+    def reusing(step: Step) -> Step:
+        large = not step.several and step.avals[0].size >= WORTH_REUSING
+        if not large or not isinstance(step.function, np.ufunc):
+            return step
+        return step._replace(into=next((slot for slot in step.ins if free(step, slot)), None))
+
+    return [reusing(step) for step in steps]
 
 
 def _key(eqn: Any, ins: Sequence[int]) -> Any:

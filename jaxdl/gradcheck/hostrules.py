@@ -53,6 +53,8 @@ def _function(eqn: Any) -> Callable:
         return INDEXED[name](eqn)
     if name == "broadcast_in_dim" and eqn.outvars[0].aval.size == eqn.invars[0].aval.size:
         return operator.methodcaller("reshape", eqn.params["shape"])  # faster, and often enough
+    if name == "integer_pow" and eqn.params["y"] == 2:
+        return np.square
     if name in WITH_PARAMS:
         return functools.partial(WITH_PARAMS[name], eqn.params)
     raise Unsupported(name)

@@ -27,7 +27,7 @@ class Comparison:
         label: of the point.
         theta, data: where it is.
         here: the evaluation.
-        eta: rounding noise per leaf.
+        eta: rounding noise per leaf; None until it is measured, which only differences call for.
         batch_size: number of examples or None.
         kinks: per leaf, a mask of the entries where the loss has no derivative.
         rounded: leaves whose agreement is only that of a narrow dtype.
@@ -37,7 +37,7 @@ class Comparison:
     theta: list
     data: list
     here: Evaluation
-    eta: tuple[float, ...]
+    eta: tuple[float, ...] | None = None
     batch_size: int | None = None
     kinks: dict[int, np.ndarray] = field(default_factory=dict)
     rounded: set[int] = field(default_factory=set)
@@ -49,7 +49,11 @@ class Comparison:
 
     def tolerances(self) -> list[float]:
         """Absolute tolerance per leaf."""
-        return tolerances(self.auto, self.eta)
+        return tolerances(self.auto, self.noise())
+
+    def noise(self) -> tuple[float, ...]:
+        """Rounding noise per leaf, as far as it is known."""
+        return (0.0,) * len(self.theta) if self.eta is None else self.eta
 
     def error(self, k: int) -> np.ndarray:
         """|h − g| of leaf k: zero on kinks, infinite where only one of them is a number."""
@@ -82,9 +86,15 @@ class Comparison:
 
     def allow(self, k: int, eta: float) -> None:
         """Raise the noise of leaf k to this value."""
-        values = list(self.eta)
+        values = list(self.noise())
         values[k] = max(values[k], eta)
         self.eta = tuple(values)
+
+
+def measure_noise(point: Comparison, shadow: Shadow, seed: int) -> None:
+    """Find out how far rounding alone takes both gradients, unless that is known."""
+    if point.eta is None:
+        point.eta = noise.measured(shadow, point.theta, point.data, point.here, seed)
 
 
 def _within(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:

@@ -37,6 +37,22 @@ class Moved(NamedTuple):
         return jnp.where(_mask(self.at, self.base.shape), full, self.base)
 
 
+class Added(NamedTuple):
+    """The array `base` + `change`, not summed yet: what is added next needs the base alone."""
+
+    base: Any
+    change: Any
+
+    def dense(self) -> Any:
+        """The array itself."""
+        return self.base + self.change
+
+
+def dense(x: Any) -> Any:
+    """An array, whatever is known about it."""
+    return x.dense() if isinstance(x, Moved | Added) else x
+
+
 def pick(x: Any, at: Mapping[int, Any]) -> Any:
     """The part of x at these indices; along axes of length 1, the only one."""
     if not at:
@@ -59,18 +75,41 @@ def _mask(at: Mapping[int, Any], shape: Sequence[int]) -> Any:
 
 def rule(eqn: Any, inputs: list) -> list | None:
     """Rule of `interpret.run` for equations with inputs that are `Moved`."""
-    moved = [x for x in inputs if isinstance(x, Moved)]
-    if not moved or interpret.is_call(eqn):
+    if interpret.is_call(eqn):
         return None
-    name, first = eqn.primitive.name, moved[0]
-    shape = eqn.outvars[0].aval.shape
+    name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
+    if any(isinstance(x, Added) for x in inputs):
+        kept = _shifted(eqn, inputs, shape)
+        if kept is not None:
+            return [kept]
+        inputs = [x.dense() if isinstance(x, Added) else x for x in inputs]
+        if not any(isinstance(x, Moved) for x in inputs):
+            return interpret.usual(eqn, inputs)
+    moved = [x for x in inputs if isinstance(x, Moved)]
+    if not moved:
+        return None
+    first = moved[0]
     if name in ELEMENTWISE and all(_goes_with(x, first, shape) for x in inputs):
         base = interpret.usual(eqn, [_base(x) for x in inputs])[0]
         part = interpret.usual(eqn, [_part(x, first.at) for x in inputs])[0]
         return [Moved(base, first.at, part)]
     if len(moved) == 1 and name in OPERATIONS:
         return [OPERATIONS[name](eqn, inputs, first)]
-    return interpret.usual(eqn, [x.dense() if isinstance(x, Moved) else x for x in inputs])
+    return interpret.usual(eqn, [dense(x) for x in inputs])
+
+
+def _shifted(eqn: Any, inputs: list, shape: tuple[int, ...]) -> Added | None:
+    """(base + change) ± x = (base ± x) + change, for an array x that does not move."""
+    if eqn.primitive.name not in ("add", "sub"):
+        return None
+    one, two = inputs if isinstance(inputs[0], Added) else inputs[::-1]
+    swapped = one is not inputs[0]
+    if isinstance(two, Moved | Added) or jnp.shape(one.change) != shape:
+        return None
+    if swapped and eqn.primitive.name == "sub":
+        return None
+    bases = [two, one.base] if swapped else [one.base, two]
+    return Added(interpret.usual(eqn, bases)[0], one.change)
 
 
 def _goes_with(x: Any, moved: Moved, shape: tuple[int, ...]) -> bool:
@@ -103,7 +142,7 @@ def _sum(eqn: Any, inputs: list, moved: Moved) -> Any:
 
 def _plus(base: Any, at: Mapping[int, Any], change: Any) -> Any:
     """The base with a change added to one part, or to all of it."""
-    return Moved(base, at, pick(base, at) + change) if at else base + change
+    return Moved(base, at, pick(base, at) + change) if at else Added(base, change)
 
 
 def _transposed(eqn: Any, inputs: list, moved: Moved) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxdl.gradcheck import judge, noise, oracle, points
+from jaxdl.gradcheck import judge, oracle, points
 from jaxdl.gradcheck.judge import Comparison
 from jaxdl.gradcheck.run import Run
 from jaxdl.gradcheck.shadow import Evaluation, HandError
@@ -113,8 +113,9 @@ def _add(run: Run, label, theta, data, here: Evaluation, batch_size) -> None:
             run.shadow, label, theta, data, here, batch_size, run.settings.budget_s
         )
     else:
-        eta = noise.measured(run.shadow, theta, data, here, seed)
-        point = Comparison(label, theta, data, here, eta, batch_size)
+        point = Comparison(label, theta, data, here, batch_size=batch_size)
+    if point.wrong():
+        judge.measure_noise(point, run.shadow, seed)
     if point.wrong():
         known = {k for earlier in run.compared for k in earlier.wrong()}
         judge.settle(point, run.shadow, seed, known)

@@ -48,6 +48,8 @@ def _taken_apart(run: Run) -> bool:
     shadow = run.shadow
     if not shadow.is_fused(run.compared[0].theta, run.compared[0].data):
         return False
+    for point in run.compared:
+        judge.measure_noise(point, shadow, run.settings.seed)
     shadow.apart = True
     apart = [shadow(point.theta, point.data) for point in run.compared]
     changed = {

@@ -34,6 +34,22 @@ def recurrent(p, x, y, bug=""):
     return jnp.mean(jnp.sum((states[-1] - y) ** 2, axis=1))
 
 
+def joined(p, x, y, bug=""):
+    """Input and state side by side, the weights above each other."""
+    state = jnp.zeros((x.shape[0], 3))
+    for t in range(x.shape[1]):
+        weights = jnp.concatenate([p["u"], p["w"]])
+        z = jnp.concatenate([x[:, t], state], axis=1) @ weights
+        if bug == "new":  # the weights' gradient takes the state that is made here
+            new = jnp.concatenate([x[:, t], stop(jnp.tanh(z))], axis=1)
+            z = as_if(z, jnp.concatenate([x[:, t], state], axis=1) @ stop(weights) + new @ weights)
+        if bug == "turned":  # the state's gradient takes w for its transpose
+            z = as_if(z, stop(jnp.concatenate([x[:, t], state], axis=1)) @ weights
+                      + state @ stop(p["w"].T))  # fmt: skip
+        state = jnp.tanh(z)
+    return jnp.mean(jnp.sum((state - y) ** 2, axis=1))
+
+
 def average(a, x, y, bug=""):
     """An exponential average: states are single numbers."""
     state, total = x[0], 0.0
@@ -186,6 +202,8 @@ TEXTS = named("kv", (4, 4), (2,)), draw((5, 5, 2), (5,), seed=1), (0, 1)
 BUGS = {
     "the state two steps back": (recurrent, "state", *SEQUENCES, "stale_operand"),
     "the first input at every step": (recurrent, "input", *SEQUENCES, "stale_operand"),
+    "the new state beside the input": (joined, "new", *SEQUENCES, "stale_operand"),
+    "one of the joined weights": (joined, "turned", *SEQUENCES, "transpose"),
     "the new state for the old, single numbers": (average, "new", *SERIES, "stale_operand"),
     "the state one step back, all steps at once": (forced, "h", *FORCED, "stale_operand"),
     "no penalty on looked-up rows": (bag, "left out", *ROWS, "l2_missing"),

@@ -171,6 +171,33 @@ def test_equal_equations_are_one_step():
     np.testing.assert_allclose(program([X])[0], np.sin(X) ** 2 + 2 * X + 2)
 
 
+LARGE = RNG.normal(size=(80, 80))
+
+REUSING = {
+    "a chain": (lambda x: jnp.exp(jnp.sin(x + 1) * 2), 3),
+    "a value needed again": (lambda x: jnp.sin(x) - jnp.cos(jnp.sin(x)) * jnp.sin(x), 2),
+    "a view of it": (lambda x: ((y := x + 1).T, y * 2), 0),
+    "a view that is done with": (lambda x: jnp.sum((y := x + 1).T @ x) + jnp.tanh(y), 1),
+    "a result": (lambda x: ((y := x + 1), y * 2), 0),
+    "an operand": (lambda x: jnp.sin(x) * x, 1),
+    "another dtype": (lambda x: ((x + 1) > 0) & (x < 1), 0),
+    "a loop": (lambda x: lax.scan(lambda h, _: ((h + x) * h, h * 2), x, None, 3), 0),
+}
+
+
+@pytest.mark.parametrize("name", REUSING)
+def test_memory_is_reused_where_nothing_sees_it(name):
+    f, reused = REUSING[name]
+    program = host.Program(jax.make_jaxpr(f)(LARGE))
+    given = LARGE.copy()
+    first = [np.copy(x) for x in program([given])]
+    for a, b, c in zip(program([given]), first, jax.tree.leaves(f(LARGE)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(given, LARGE)
+    assert sum(step.into is not None for step in program.steps) == reused
+
+
 @pytest.mark.parametrize(
     "f",
     [

@@ -17,7 +17,6 @@ from jaxdl.gradcheck.replay.regions import (
     KINKED,
     LARGER,
     Region,
-    decides,
     ends_here,
     has_bound,
     is_clip,
@@ -26,7 +25,7 @@ from jaxdl.gradcheck.replay.regions import (
     picks,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
+from jaxdl.gradcheck.replay.structure import decides, factor_of, line, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -82,7 +81,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
-        found[name] = variant(value, (*first, *wrong, *last), text, 0.75 if name in TWICE else 0.7)
+        cost = 0.75 if name in TWICE or name in TERMS else 0.7
+        found[name] = variant(value, (*first, *wrong, *last), text, cost)
     # Where f is linear in pieces, the slope at f(z) may be that of one piece, whatever z is.
     flat = all(n.prim in KINKED or is_linear(tape, n) for n in region.nodes)
     at_output = region.evaluate(tape, a)[1]

@@ -136,7 +136,7 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
             words = ("stale_operand", "unknown", "conv_flip")  # heads, groups in another order
             if kernel:
                 words = ("conv_flip",)
-            elif has_windows(tape, leaf):
+            elif has_windows(tape, leaf) or (rank > 2 and count > 1):
                 words = ("conv_flip", "stale_operand", "unknown")
             elif rank == 2:
                 words = ("unknown", "conv_flip", "stale_operand")

@@ -13,10 +13,11 @@ import numpy as np
 
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import decides, inside
+from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
+    decides,
     factor_of,
     is_no_dropout,
     leaf_source,

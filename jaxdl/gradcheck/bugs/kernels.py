@@ -250,6 +250,8 @@ def _shifts(case: Case, node: Node) -> dict:
             moves += [dict(zip(axes, m, strict=True)) for m in itertools.product(steps, steps)]
         leaf = leaf_source(tape, node.ins[p])
         for move, wrap in itertools.product(moves, (False, True)):
+            if wrap and all(shape[a] == 2 for a in move):
+                continue  # that turns them round
             words = SHIFT if leaf is None else shift_words(tape, leaf, next(iter(move)))
             found["shift", p, tuple(move.items()), wrap] = Variant(
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),

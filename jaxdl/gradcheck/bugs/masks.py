@@ -6,10 +6,10 @@ from jaxdl.gradcheck.bugs.diverted import made_at
 from jaxdl.gradcheck.bugs.edges import factors, row
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.backward import Rule
-from jaxdl.gradcheck.replay.regions import decides
 from jaxdl.gradcheck.replay.rules.structural import keep_axes
 from jaxdl.gradcheck.replay.rules.windows import pool_places, pool_spread
 from jaxdl.gradcheck.replay.structure import (
+    decides,
     factor_of,
     is_no_dropout,
     leaf_source,

@@ -12,7 +12,6 @@ from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
     SMALL,
-    decides,
     inside,
     is_elementwise,
     is_linear,
@@ -20,14 +19,23 @@ from jaxdl.gradcheck.replay.regions import (
 )
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
-from jaxdl.gradcheck.replay.structure import bits, factor_of, leaf_source, line, made, mask_of
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING
+from jaxdl.gradcheck.replay.structure import (
+    bits,
+    decides,
+    factor_of,
+    leaf_source,
+    line,
+    made,
+    mask_of,
+)
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 """What a gradient taken one step too late leaves out; such a slip is likely."""
 
-CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
+CURVED = {"exp", "tanh", "logistic", "max", "erf", "log", "log1p", "select_n"}
 
 """Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
 
@@ -118,14 +126,14 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         if var == node.ins[q] or not (moves or np.any(tape.values[var])):
             continue
         words = ("stale_operand",)
-        if var in sources or (not tape.active[node.ins[q]] and _made_from(tape, node.ins[q], var)):
+        if var in sources or (not tape.active[node.ins[q]] and made_from(tape, node.ins[q], var)):
             words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
         if mask_of(tape, node) is not None:
             words = (*mask_words(tape, node), "stale_operand")
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
             text = f"another parameter is used in place of an operand{at}"
         else:
-            text = f"the array {made(tape, var)} is used in place of {_own(tape, node, q)}{at}"
+            text = f"{instead(tape, node, q, var)}{at}"
         found["operand", p, address] = Variant(
             substituted(np.transpose(tape.values[var], order)), reach, words, text, 0.7
         )
@@ -140,14 +148,28 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     at = f" at {line(node)}" if line(node) else ""
     text = f"a factor is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
-    words = DATA_FACTOR if data else FACTOR
+    words = _data_words(tape, node, 1 - p) if data else FACTOR
     if (node.index, p) in inside(tape):  # z g(z) with the derivative g + g′
         words = ("activation_derivative_wrong", *FACTOR)
     found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, words, text, 0.65)}
     if data:
         text = f"a factor is applied twice on the way back{at}"
-        found["twice", p] = Variant(lambda c: _multiplied_twice(p), reach, ("unknown",), text, 0.65)
+        again = ("unknown",) if words == DATA_FACTOR else ("scale", "unknown")
+        found["twice", p] = Variant(lambda c: _multiplied_twice(p), reach, again, text, 0.65)
     return found
+
+
+def _data_words(tape: Tape, node: Node, q: int) -> tuple[str, ...]:
+    """What a factor that no parameter moves is called when it is left out."""
+    same = tape.lines[tape.line(node)]  # in a loop over examples, each may have its own
+    value = np.concatenate([np.ravel(tape.values[tape.nodes[i].ins[q]]) for i in same])
+    if not value.size or np.any(value != value[0]):
+        return DATA_FACTOR
+    source = tape.maker(node.ins[q])
+    while source is not None and source.prim in PLUMBING:
+        source = tape.maker(source.ins[0])
+    counted = node.prim == "div" and source is not None and source.prim == "reduce_sum"
+    return ("batch_mean_missing", "scale", "unknown") if counted else ("scale", "unknown")
 
 
 def step_left_out(before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
@@ -168,6 +190,11 @@ def step_left_out(before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
     if abs(slope - 1) <= 1e-9 and 0 < start <= SMALL:
         return "clip_or_eps_ignored", "stale_operand", "unknown"
     return "unknown", "stale_operand"  # another affine step, such as smoothing labels
+
+
+def instead(tape: Tape, node: Node, q: int, var: int) -> str:
+    """That another array is used as an operand, in words."""
+    return f"the array {made(tape, var)} is used in place of {_own(tape, node, q)}"
 
 
 def _own(tape: Tape, node: Node, q: int) -> str:
@@ -205,7 +232,7 @@ def _multiplied_twice(position: int) -> Rule:
     return rule
 
 
-def _made_from(tape: Tape, later: int, var: int) -> bool:
+def made_from(tape: Tape, later: int, var: int) -> bool:
     """Is the first array made of the second, in a few steps?"""
     stack, seen = [later], set()
     while stack and len(seen) < NEAR:

@@ -139,5 +139,7 @@ def _log_forms(p: np.ndarray, axis: int) -> Forms:
             lambda ct: ct,
         ),
         "no sum": (wrong, text + "ct − p", lambda ct: ct - p),
-        "kept": (("path_dropped",), text + "−p · Σ ct", lambda ct: -p * total(ct)),
+        "kept": (
+            ("path_dropped", "stale_operand"), text + "−p · Σ ct", lambda ct: -p * total(ct)
+        ),
     }  # fmt: skip

@@ -55,6 +55,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
     ):
         return {}  # a parameter of its own at every turn, such as a filter's taps: no time steps
     at = f" at {line(node)}" if line(node) else ""
+    taps = len({leaf_source(tape, v) for v in series} - {None}) == 1
     found = {}
     for nest, length, stride in nests(len(series), case.size):
         now = tape.turn[node.index] // stride % length
@@ -65,11 +66,16 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
             found["turn", p, nest, key] = Variant(
                 lambda c, value=value: beside(node, p, value),
                 tape.leaves[node.ins[p]],
-                ("stale_operand",),
+                _tap_words(key) if taps else ("stale_operand",),
                 f"of a loop's {length} turns, an operand is taken {what}{at}",
                 0.6,
             )
     return found
+
+
+def _tap_words(key: tuple) -> tuple[str, ...]:
+    """What it is called to take other parts of one parameter, such as a filter's taps."""
+    return ("conv_flip", "stale_operand") if key == ("reverse",) else MOVED[::-1]
 
 
 def nests(turns: int, size: int | None) -> Iterator[tuple[str, int, int]]:

@@ -30,13 +30,16 @@ def variables(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[
 def arranged(
     tape: Tape, node: Node, shape: tuple[int, ...]
 ) -> Iterator[tuple[Address, int, tuple]]:
-    """(address, variable, order of axes) of values that have this shape once transposed."""
+    """(address, variable, order of axes) of values that have this shape once transposed.
+
+    At one point two axes may be equally long by chance, so all orders have an address there.
+    """
     for found, var in variables(tape, node, shape):
         yield found, var, tuple(range(len(shape)))
     if len(shape) in (2, 3):
         for order in itertools.permutations(range(len(shape))):
             other = tuple(shape[order.index(i)] for i in range(len(shape)))
-            if other != shape:
+            if order != tuple(range(len(shape))):
                 for found, var in variables(tape, node, other):
                     yield (*found, order), var, order
 

@@ -20,7 +20,7 @@ MAX_NODES = 24
 ALGEBRAIC = {"square", "integer_pow", "sqrt", "rsqrt", "pow", "mul", "div", "add", "sub", "neg"}
 """Regions of these alone are hardly activations: other explanations come first."""
 
-KINKED = {"max", "min", "select_n", "relu", "clamp", "abs"}
+KINKED = {"max", "min", "select_n", "clamp", "abs"}
 
 LARGER = {"max": "min", "min": "max"}
 """The larger or smaller of two arrays, and the other one."""
@@ -130,7 +130,17 @@ def regions(tape: Tape, node: Node) -> list[Region]:
         if len(frontier) == 1 and not all(is_linear(tape, n) for n in members):
             (z,) = frontier
             found.append(Region(z, node.outs[0], tuple(reversed(members))))
-    return found[:3]
+    sources = [region for region in found[:-1] if not _is_moved_on(tape, region.z)]
+    return [*sources, *found[-1:]][:3]
+
+
+def _is_moved_on(tape: Tape, z: int) -> bool:
+    """Is it −x or x + c? What is wrong with a function of it is said of one of x."""
+    made = tape.maker(z)
+    if made is None or made.prim not in ("neg", "add", "sub") or len(tape.moving(made)) != 1:
+        return False
+    others = [np.ravel(tape.values[v]) for v in made.ins if not tape.active[v]]
+    return all(x.size and np.all(x == x[0]) for x in others)
 
 
 def inside(tape: Tape) -> frozenset[tuple[int, int]]:
@@ -181,22 +191,9 @@ def ends_here(tape: Tape, node: Node, region: Region) -> bool:
 
 
 def is_linear_tail(tape: Tape, node: Node) -> bool:
-    """Another linear elementwise step of one operand."""
+    """Another linear elementwise step of one operand, with constants."""
     one = len(tape.moving(node)) == 1 and is_elementwise(tape, node)
-    return one and is_linear(tape, node) and mask_of(tape, node) is None
-
-
-def decides(tape: Tape, node: Node) -> bool:
-    """Is it a kink whose side depends on parameters (not a selection by a fixed condition)?"""
-    if node.prim != "select_n":
-        return True
-    stack, steps = [node.ins[0]], 0
-    while stack and steps < 8:
-        made, steps = tape.maker(stack.pop()), steps + 1
-        if made is not None and any(tape.active[v] for v in made.ins):
-            return True
-        stack += made.ins if made is not None else ()
-    return False
+    return one and is_linear(tape, node) and _has_constants(tape, node)
 
 
 def has_bound(tape: Tape, region: Region) -> bool:

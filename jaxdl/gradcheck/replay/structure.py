@@ -233,6 +233,22 @@ def factor_of(tape: Tape, node: Node) -> float | None:
     return 1 / k if node.prim == "div" else k
 
 
+def decides(tape: Tape, node: Node) -> bool:
+    """Is it a kink whose side depends on parameters (not a selection by a fixed condition)?"""
+    return node.prim != "select_n" or decided(tape, node.ins[0])
+
+
+def decided(tape: Tape, condition: int) -> bool:
+    """Do parameters decide this condition, by a comparison a few steps back?"""
+    stack, steps = [condition], 0
+    while stack and steps < 8:
+        made, steps = tape.maker(stack.pop()), steps + 1
+        if made is not None and any(tape.active[v] for v in made.ins):
+            return True
+        stack += made.ins if made is not None else ()
+    return False
+
+
 def mask_of(tape: Tape, node: Node) -> np.ndarray | None:
     """The 0/k array by which a node multiplies its active operand, or the selection it makes."""
     if node.prim == "mul" and len(tape.moving(node)) == 1:
@@ -240,7 +256,7 @@ def mask_of(tape: Tape, node: Node) -> np.ndarray | None:
         return np.asarray(other, float) if is_mask(other) else None
     if node.prim == "div" and tape.moving(node) == [0]:
         return None
-    if node.prim == "select_n" and len(tape.moving(node)) == 1 and not tape.active[node.ins[0]]:
+    if node.prim == "select_n" and len(tape.moving(node)) == 1 and not decides(tape, node):
         (p,) = tape.moving(node)
         others = [v for q, v in enumerate(node.ins) if q not in (0, p)]
         chosen = np.asarray(tape.values[node.ins[0]]) == p - 1

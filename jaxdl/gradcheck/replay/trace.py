@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.opaque import compiled
+from jaxdl.gradcheck.replay.structure import decided
 from jaxdl.gradcheck.replay.tape import Tape
 
 MAX_STEPS = 128
@@ -140,6 +141,7 @@ class _Inliner:
     def __init__(self, tape: Tape, atomic: bool):
         self.tape = tape
         self.atomic = atomic
+        self.custom = 0  # functions with a derivative of their own around what runs
 
     def run(self, jaxpr, consts, ins, where) -> list[int]:
         """Execute `jaxpr`; `where` is None at the top, else the position of the call."""
@@ -170,6 +172,10 @@ class _Inliner:
     def equation(self, eqn, ins, where) -> list[int] | tuple[int, ...]:
         """Execute one equation: by a rule, by looking inside, or by JAX."""
         name = eqn.primitive.name
+        if name == "abs" and self.custom:  # of a smooth function, such as softplus
+            name = "smooth_abs"
+        if name == "mul" and (chosen := self.chosen(ins, where)) is not None:
+            return self.tape.apply("select_n", {}, chosen, where)
         if name in RULES and self.has_rule(eqn, ins):
             try:
                 return self.tape.apply(name, eqn.params, ins, where)
@@ -186,15 +192,30 @@ class _Inliner:
         if name == "unstack":
             return self.unstack(eqn, ins, where)
         body = _inner(eqn.params)
-        if name in CUSTOM and eqn.params.get("name") == "relu" and len(ins) == 1:
-            return self.tape.apply("relu", {}, ins, where)
         if name in CUSTOM and self.atomic:
             body = None
         if body is not None and name != "scan":
             moving = any(self.tape.active[i] for i in ins)
             if moving or _has_only_rules(getattr(body, "jaxpr", body)):
-                return self.body(body, ins, where)
+                self.custom += name in CUSTOM
+                outs = self.body(body, ins, where)
+                self.custom -= name in CUSTOM
+                return outs
         return self.opaque(eqn, ins, where)
+
+    def chosen(self, ins, where) -> list[int] | None:
+        """Operands of the selection that z · (z > 0) is, where parameters decide what is kept."""
+        tape = self.tape
+        moving = [v for v in ins if tape.active[v]]
+        if len(moving) != 1 or tape.shape(ins[0]) != tape.shape(ins[1]):
+            return None
+        (mask,) = (v for v in ins if v != moving[0])
+        value = tape.values[mask]
+        if not np.all((value == 0) | (value == 1)) or not decided(tape, mask):
+            return None
+        zeros = tape.variable(np.zeros(np.shape(value)))
+        (which,) = tape.apply("ne", {}, (mask, zeros), (where, "kept"))
+        return [which, zeros, moving[0]]
 
     def has_rule(self, eqn, ins) -> bool:
         """Does our rule cover these parameters and operands?"""

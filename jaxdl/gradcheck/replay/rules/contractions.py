@@ -63,7 +63,8 @@ def contract(a, la, b, lb, lo) -> np.ndarray:
     p = plan(la, lb, lo, a.shape, b.shape)
     left = a.transpose(p.order_a).reshape(p.shape_a)
     right = b.transpose(p.order_b).reshape(p.shape_b)
-    return (left @ right).reshape(p.shape_out).transpose(p.order_out)
+    product = left * right if p.shape_a[-1] == 1 else left @ right  # nothing is summed
+    return product.reshape(p.shape_out).transpose(p.order_out)
 
 
 def dot_letters(params: Params, left_rank: int, right_rank: int) -> Letters:

@@ -2,7 +2,8 @@
 
 `UNARY[name] = (f, df)` with `df(x, y)` the derivative at x, where y = f(x). `BINARY[name]`
 holds f and the two partial derivatives `dx(x, y, out)`, `dy(x, y, out)`. Conventions at kinks
-are those of `jax.grad`: the two sides of a tie share the gradient, |x| has slope 0 at 0.
+are those of `jax.grad`: the two sides of a tie share the gradient, |x| has slope 1 at 0
+(but 0 where it is part of a smooth function, which has a derivative of its own).
 """
 
 from collections.abc import Callable
@@ -39,7 +40,6 @@ UNARY: dict[str, tuple[Callable, Callable]] = {
     "expm1": (np.expm1, lambda x, y: y + 1),
     "tanh": (np.tanh, lambda x, y: 1 - y * y),
     "logistic": (special.expit, lambda x, y: y * special.expit(-x)),
-    "relu": (lambda x: np.maximum(x, 0), lambda x, y: (x > 0) * 1.0),
     "sin": (np.sin, lambda x, y: np.cos(x)),
     "cos": (np.cos, lambda x, y: -np.sin(x)),
     "tan": (np.tan, lambda x, y: 1 + y * y),
@@ -55,7 +55,8 @@ UNARY: dict[str, tuple[Callable, Callable]] = {
     "rsqrt": (lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y / x),
     "cbrt": (np.cbrt, lambda x, y: y / (3 * x)),
     "square": (np.square, lambda x, y: 2 * x),
-    "abs": (np.abs, lambda x, y: np.sign(x)),
+    "abs": (np.abs, lambda x, y: np.where(x >= 0, 1.0, -1.0)),
+    "smooth_abs": (np.abs, lambda x, y: np.sign(x)),
     "erf": (special.erf, lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erfc": (special.erfc, lambda x, y: -2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erf_inv": (special.erfinv, lambda x, y: np.sqrt(np.pi) / 2 * np.exp(y * y)),
