@@ -55,7 +55,7 @@ UNARY: dict[str, tuple[Callable, Callable]] = {
     "rsqrt": (lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y / x),
     "cbrt": (np.cbrt, lambda x, y: y / (3 * x)),
     "square": (np.square, lambda x, y: 2 * x),
-    "abs": (np.abs, lambda x, y: np.sign(x)),
+    "abs": (np.abs, lambda x, y: np.where(x >= 0, 1.0, -1.0)),  # at 0 as JAX has it
     "erf": (special.erf, lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erfc": (special.erfc, lambda x, y: -2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erf_inv": (special.erfinv, lambda x, y: np.sqrt(np.pi) / 2 * np.exp(y * y)),
