@@ -15,6 +15,10 @@ from tests.gradcheck.diagnosis import derivative, findings
 stop = jax.lax.stop_gradient
 
 
+def as_if(value, other):
+    return stop(value) + other - stop(other)
+
+
 @pytest.fixture(autouse=True)
 def users_settings():
     """Gradients as people write them: `x @ w + b`, NumPy arrays beside JAX arrays."""
@@ -136,6 +140,39 @@ def without_normaliser(p, x, y):
     return gradient | {"s": gradient["s"] - 1.0}
 
 
+def tied(w, x, bug=""):
+    """A code and what is decoded of it with the same matrix; a row of zeros has a code of 0."""
+    code = x @ (stop(w) if bug == "encoder" else w)
+    rest = jnp.tanh(x - code @ (stop(w) if bug == "decoder" else w).T)
+    return jnp.mean(jnp.sum(rest**2, axis=1) + 0.3 * jnp.sum(jnp.abs(code), axis=1))
+
+
+def gate(p, x, bug=""):
+    """A gate that is shut at the first points: what comes through it does not show there."""
+    f = jnp.tanh(x @ p["w"])
+    mean = f.mean(axis=1)
+    mean = as_if(mean, f.sum(axis=1)) if bug == "mean" else mean
+    f = f * jax.nn.sigmoid(jax.nn.relu(mean @ p["g"] - 0.4))[:, None]
+    return jnp.mean(jnp.sum(f**2, axis=(1, 2)))
+
+
+def pooled(p, x, y, bug=""):
+    """Max-pooling and a ReLU, with an exact 0 between them at the given point."""
+    z = (x @ p["w"] + p["b"]).reshape(len(x), 2, -1).max(axis=2)
+    return jnp.mean((jax.nn.relu(z) @ p["v"] - y) ** 2)
+
+
+def masked_by_gradient(p, x, y):
+    z = (x @ p["w"] + p["b"]).reshape(len(x), 2, -1)
+    top = z.max(axis=2)
+    r = 2 * (np.maximum(top, 0) @ p["v"] - y) / len(x)
+    da = np.outer(r, p["v"])
+    winners = z == top[:, :, None]
+    dz = (da * (da > 0))[:, :, None] * winners / winners.sum(axis=2, keepdims=True)
+    dz = dz.reshape(len(x), -1)
+    return {"w": x.T @ dz, "b": dz.sum(axis=0), "v": np.maximum(top, 0).T @ r}
+
+
 def of(loss, bug):
     """The gradient of the loss with this bug."""
     return once(jax.grad(lambda *args: loss(*args, bug)))
@@ -166,6 +203,12 @@ def draw(*shapes, seed=0):
 
 def named(names, *shapes, seed=0):
     return dict(zip(names, draw(*shapes, seed=seed), strict=True))
+
+
+def with_zeros(x):
+    """With a first row of zeros."""
+    x[0] = 0
+    return x
 
 
 BUGS = {
@@ -208,6 +251,17 @@ BUGS = {
     "two of three uses with the wrong sign": (
         evidence, of(evidence, "sign"), named("mv", (3, 2), (3, 2)), draw((5, 3), (5, 2)),
         (0, 1), "sign",
+    ),
+    "one use of a tied matrix, where a code is exactly 0": (
+        tied, of(tied, "decoder"), draw((4, 2))[0], (with_zeros(draw((6, 4), seed=1)[0]),),
+        (0,), "shared_weight_missed",
+    ),
+    "what does not show at the first points": (
+        gate, of(gate, "mean"), named("wg", (2, 3), (3, 3)), draw((5, 4, 2)), (0,), "scale",
+    ),
+    "a mask from the gradient, where a unit is exactly 0": (
+        pooled, masked_by_gradient, {**named("wv", (3, 4), (2,)), "b": np.zeros(4)},
+        (with_zeros(draw((6, 3), seed=1)[0]), draw((6,), seed=2)[0]), (0, 1), "relu_mask_wrong",
     ),
     "an adjoint system not transposed": (
         system, system_gradient, named("Ab", (4, 4), (4,)), draw((4,), seed=1), None, "transpose",

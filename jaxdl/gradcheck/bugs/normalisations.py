@@ -28,7 +28,9 @@ POWERS = ("sqrt", "rsqrt", "pow", "integer_pow", *REPEATS)
 """Steps from σ² + ε to a factor of the product."""
 
 ROOTS = ("sqrt", "rsqrt", "pow")
-"""What is added to a sum of squares below a root is an ε, however large it is."""
+
+LARGEST = 0.5
+"""What is added to a sum of squares below a root is an ε up to this size."""
 
 
 class WithoutEpsilon(NamedTuple):
@@ -91,12 +93,14 @@ def way_out(tape: Tape, node: Node) -> tuple[list[Node], list[Monomial]]:
 
 
 def _is_added(tape: Tape, node: Node) -> bool:
-    """Does it add one positive number to the array that moves?"""
+    """Does it add one positive number, no larger than an ε may be, to the array that moves?"""
     if node.prim != "add" or len(tape.moving(node)) != 1:
         return False
     other = node.ins[1 - tape.moving(node)[0]]
     value = np.asarray(tape.values[other])
-    return not tape.data[other] and value.size > 0 and bool(np.all(value == value.flat[0] > 0))
+    return (
+        not tape.data[other] and value.size > 0 and bool(np.all((value > 0) & (value <= LARGEST)))
+    )
 
 
 def products(tape: Tape) -> list[Monomial]:
