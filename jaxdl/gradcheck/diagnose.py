@@ -25,6 +25,7 @@ from jaxdl.gradcheck.bugs import (
     forward,
     junctions,
     kernels,
+    logs,
     lookups,
     marks,
     masks,
@@ -78,7 +79,13 @@ FAMILIES = Families(
     ),
     many=(activations.family, operands.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
-    first=(truncation.hypotheses, junctions.hypotheses, uses.hypotheses, orders.hypotheses),
+    first=(
+        truncation.hypotheses,
+        junctions.hypotheses,
+        uses.hypotheses,
+        logs.hypotheses,
+        orders.hypotheses,
+    ),
 )
 
 OTHERS = (

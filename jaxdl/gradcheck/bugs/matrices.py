@@ -101,7 +101,7 @@ def _system(case: Case, node: Node) -> dict:
 
 
 def _triangular(case: Case, node: Node) -> dict:
-    """Systems with a triangular factor: the adjoint solved with the factor itself, or not at all."""
+    """Systems with a triangular factor: the adjoint solved with the factor itself, or not."""
     tape, moving, params = case.tape, case.tape.moving(node), node.params
     factor, x = _operator(params, tape.values[node.ins[0]]), tape.values[node.outs[0]]
     if np.iscomplexobj(x):
