@@ -19,6 +19,7 @@ from jaxdl import tree
 from jaxdl.gradcheck.bugs import (
     activations,
     algebra,
+    bypass,
     dropped,
     edges,
     extras,
@@ -84,6 +85,7 @@ FAMILIES = Families(
         junctions.hypotheses,
         uses.hypotheses,
         logs.hypotheses,
+        bypass.hypotheses,
         orders.hypotheses,
     ),
 )

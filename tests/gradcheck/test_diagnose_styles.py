@@ -65,6 +65,21 @@ def columns(p, x, y, bug=""):
     return jnp.sum((h[:, 0] - y) ** 2)
 
 
+def read_out(p, x, y, bug=""):
+    """A state that is read at every step: what one of both uses sends goes past its tanh."""
+
+    def step(h, row):
+        z = row @ p["u"] + h @ p["w"]
+        h = jnp.tanh(z)
+        past = as_if(h, z)
+        now, later = past if bug == "now" else h, past if bug == "later" else h
+        later = as_if(h, 0.5 * h) if bug == "half" else later
+        return later, now @ p["v"]
+
+    rows = jax.lax.scan(step, jnp.zeros((len(y), 3)), x)[1]
+    return jnp.mean((rows.sum(axis=0) - y) ** 2)
+
+
 def bias_before_tanh(p, x, y):
     """The columns' gradient, the bias's taken from the gradient behind every tanh."""
     states = [np.zeros((3, 1))]
@@ -239,6 +254,18 @@ BUGS = {
     "the bias of a recurrence before its tanh": (
         columns, bias_before_tanh, named("uwb", (3, 2), (3, 3), (3, 1)), draw((4, 2), (3,)),
         None, "activation_derivative_missing",
+    ),
+    "no tanh′ for what the next step sends": (
+        read_out, of(read_out, "later"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "activation_derivative_missing",
+    ),
+    "no tanh′ for what the output sends": (
+        read_out, of(read_out, "now"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "activation_derivative_missing",
+    ),
+    "half of what the next step sends": (
+        read_out, of(read_out, "half"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "scale",
     ),
     "a path left out in a helper, at every call": (
         gated, of(gated, "helper"), named("ifg", (2, 2), (2, 2, 2), (2, 2, 2)),
