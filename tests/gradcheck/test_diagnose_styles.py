@@ -80,6 +80,25 @@ def read_out(p, x, y, bug=""):
     return jnp.mean((rows.sum(axis=0) - y) ** 2)
 
 
+def policy(p, x, y, bug=""):
+    """Scores weighted by returns, and a bonus for entropy."""
+    logits = jnp.tanh(x @ p["w"]) @ p["v"]
+    s = jax.nn.log_softmax(logits)
+    free = as_if(s, logits) if bug == "entropy" else as_if(s, 0.5 * s) if bug == "half" else s
+    entropy = -jnp.sum(jnp.exp(free) * free, axis=1)
+    return -jnp.mean(s[:, 0] * y + 0.3 * entropy)
+
+
+def short(p, x, y, bug=""):
+    """Rows no longer than 0.15."""
+    z = x @ p["w"]
+    length = jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True))
+    factor = jnp.minimum(1.0, 0.15 / length)
+    a = z * (stop(factor) if bug == "factor" else factor)
+    a = as_if(a, z) if bug == "limit" else a
+    return jnp.mean((jnp.tanh(a) @ p["v"] - y) ** 2)
+
+
 def bias_before_tanh(p, x, y):
     """The columns' gradient, the bias's taken from the gradient behind every tanh."""
     states = [np.zeros((3, 1))]
@@ -266,6 +285,22 @@ BUGS = {
     "half of what the next step sends": (
         read_out, of(read_out, "half"), named("uwv", (2, 3), (3, 3), (3,)),
         draw((4, 5, 2), (5,)), None, "scale",
+    ),
+    "an entropy without its normaliser": (
+        policy, of(policy, "entropy"), named("wv", (3, 4), (4, 3)), draw((6, 3), (6,), seed=1),
+        (0, 1), "path_dropped",
+    ),
+    "half of an entropy": (
+        policy, of(policy, "half"), named("wv", (3, 4), (4, 3)), draw((6, 3), (6,), seed=1),
+        (0, 1), "scale",
+    ),
+    "a limit to the length ignored": (
+        short, of(short, "limit"), named("wv", (3, 2), (2,)), draw((6, 3), (6,), seed=1),
+        (0, 1), "clip_or_eps_ignored",
+    ),
+    "a limit to the length taken for a constant": (
+        short, of(short, "factor"), named("wv", (3, 2), (2,)), draw((6, 3), (6,), seed=1),
+        (0, 1), "path_dropped",
     ),
     "a path left out in a helper, at every call": (
         gated, of(gated, "helper"), named("ifg", (2, 2), (2, 2, 2), (2, 2, 2)),

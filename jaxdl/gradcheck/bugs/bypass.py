@@ -3,12 +3,16 @@
     a = f(z), used by an output and by the next step:  z̄ = f′(z) · (ā_output + ā_next)
 
 Written as f′(z) · ā_output + ā_next, or the other way round, the derivative is missing for a part.
+So may be the way through a normaliser: of s = x − log Σ eˣ, used by an entropy and by something
+else, the former's part is taken for that of x.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION
-from jaxdl.gradcheck.replay.backward import by_position
+from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
     KINKED,
     Region,
@@ -17,9 +21,12 @@ from jaxdl.gradcheck.replay.regions import (
     is_linear,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import ancestors, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
+from jaxdl.gradcheck.selectors import Selector
+
+NORMALISER = ("path_dropped", "softmax_jacobian_diagonal")
 
 MISSING = ("activation_derivative_missing",)
 
@@ -27,9 +34,73 @@ COLLECTING = ("scan_outputs", "concatenate")
 """These use the results of many steps at once."""
 
 
-def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Hypothesis]:
-    """Every use of an activation that has others as well."""
-    return hypotheses_of(case, Families((family,), ()), fits)
+MOST_USERS = 5
+
+
+class Unnormalised(NamedTuple):
+    """The hypothesis that some uses of a normalised array send nothing through its normaliser."""
+
+    selector: Selector
+    users: tuple[int, ...]  # positions in the list of uses
+    count: int  # uses in all
+
+    def build(self, case: Case) -> list[tuple[int, Variant]]:
+        """One rule at every node concerned."""
+        tape, found = case.tape, []
+        for index in self.selector.nodes(tape):
+            made = tape.nodes[index]
+            users = sorted(tape.users(made.outs[0]))
+            if len(users) != self.count or not _is_normalised(tape, made):
+                continue
+            text = f"what comes back from {len(self.users)} of {self.count} uses goes past the "
+            text += f"normaliser at {line(made)}"
+            above = {tape.nodes[i].prim for i in ancestors(tape, made.ins)}
+            words = NORMALISER if "exp" in above else NORMALISER[:1]
+            at: dict[int, list[int]] = {}
+            for k in self.users:
+                at.setdefault(users[k][0], []).append(users[k][1])
+            for user, places in at.items():
+                rule = _past(made, tuple(places))
+                found.append((user, Variant(lambda c, r=rule: r, 0, words, text, 0.75)))
+        return found
+
+
+def _past(made: Node, places: tuple[int, ...]) -> Rule:
+    """The true rule, but what goes to the normalised array goes on to what is normalised."""
+
+    def rule(sweep, node, ct):
+        sent = []
+        for p, c in by_position(sweep.tape, node, ct):
+            if p in places:
+                c = c / sweep.tape.values[made.ins[1]] if made.prim == "div" else c
+            sent.append((made.ins[0] if p in places else node.ins[p], c))
+        return sent
+
+    return rule
+
+
+def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Hypothesis | Unnormalised]:
+    """Every use of an activation that has others as well; some uses of what is normalised."""
+    yield from hypotheses_of(case, Families((family,), ()), fits)
+    tape = case.tape
+    for key, members in tape.groups.items():
+        node = tape.nodes[members[0]]
+        count = len(tape.users(node.outs[0]))
+        if not 2 <= count <= MOST_USERS or not fits(tape.leaves[node.outs[0]]):
+            continue
+        for size in range(1, count) if _is_normalised(tape, node) else ():
+            for users in itertools.combinations(range(count), size):
+                yield Unnormalised(Selector("group", key), users, count)
+
+
+def _is_normalised(tape: Tape, node: Node) -> bool:
+    """Is it x − log Σ eˣ or x / Σ x: one number for many entries, made of the first operand?"""
+    if node.prim not in ("sub", "div") or len(tape.moving(node)) != 2:
+        return False
+    repeated, first = tape.maker(node.ins[1]), tape.producer[node.ins[0]]
+    if repeated is None or repeated.prim != "broadcast_in_dim":
+        return False
+    return first in ancestors(tape, [node.ins[1]])
 
 
 def family(case: Case, node: Node) -> dict:
