@@ -9,6 +9,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.extras import times
 from jaxdl.gradcheck.bugs.operands import FACTOR
 from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.regions import KINKED
 from jaxdl.gradcheck.replay.structure import ancestors, line, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -41,7 +42,7 @@ def family(case: Case, node: Node) -> dict:
 def _ignored(case: Case, node: Node) -> dict:
     """A product with a factor made of its other operand, which goes back as if there were none.
 
-    Where the factor is 1 for some rows it is a limit to their length.
+    A factor made by a maximum or a selection is a limit to the length of rows.
     """
     tape, found = case.tape, {}
     for p in tape.moving(node) if node.prim in ("mul", "div") else ():
@@ -51,8 +52,8 @@ def _ignored(case: Case, node: Node) -> dict:
         made_of, shape = ancestors(tape, [spread]), tape.shape(spread)
         if all(tape.producer[z] not in made_of for z in _sources(tape, other, shape)):
             continue
-        ones = np.asarray(tape.values[spread]) == 1.0
-        limits = bool(np.any(ones) and not np.all(ones))
+        own = made_of - ancestors(tape, [other])
+        limits = any(tape.nodes[i].prim in KINKED - {"abs"} for i in own)
         words = ("clip_or_eps_ignored", "path_dropped") if limits else FACTOR
         what = "limit to its length" if limits else "normalisation"
         text = f"the gradient goes past the {what} at {line(node)}"
