@@ -42,6 +42,19 @@ def step(a, m, now, before, bug):
     return as_if(out, sent) + now
 
 
+def mixed(p, x, y, bug=""):
+    """Two noise levels, mixed in a proportion that depends on the input."""
+    h = jnp.tanh(x @ p["w"])
+    near, far = h @ p["u"], h @ p["v"] - 0.5 * y**2
+    parts = jnp.logaddexp(near, far)
+    if bug:
+        without = {"second": near, "first": -far, "half": 0.5 * near}
+        share = stop(jax.nn.sigmoid(without[bug]))
+        parts = as_if(parts, share * near + (1 - share) * far)
+    return -jnp.mean(parts)
+
+
+MIXED = named("wuv", (3, 4), (4,), (4,)), draw((6, 3), (6,), seed=1)
 CHAIN = named("wm", (3, 3), (3, 3)), draw((4, 4, 3), seed=1)
 
 TABLE = {
@@ -60,3 +73,16 @@ def test_terms_of_scores_are_named(case):
     assert [f.cause for f in found] == [cause], found
     assert sorted(leaf.strip("[]'") for leaf in found[0].leaves) == leaves.split(), found
     assert ("sum of exponentials" in found[0].explanation) == (bug != "half"), found
+
+
+@pytest.mark.parametrize(
+    "bug, cause",
+    (
+        ("second", "stale_operand"),
+        ("first", "stale_operand"),
+        ("half", "unknown"),
+    ),
+)
+def test_shares_of_two_terms_are_named(bug, cause):
+    found = findings(mixed, jax.grad(lambda *a: mixed(*a, bug=bug)), *MIXED, batch=(0, 1))
+    assert [f.cause for f in found] == [cause], found

@@ -9,6 +9,7 @@ of another time step, or neither: what goes to a, or to M, has the factor exp(wr
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy.special import expit
 
 from jaxdl.gradcheck.bugs.operands import square_transposes
 from jaxdl.gradcheck.replay.backward import by_position
@@ -21,6 +22,7 @@ from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypothes
 
 TRANSPOSED = ("transpose",)
 NEIGHBOUR = ("stale_operand",)
+SHARES = ("stale_operand", "activation_derivative_wrong", "unknown")
 LEFT_OUT = ("path_dropped", "stale_operand", "unknown")
 
 Term = tuple[int, Callable[[np.ndarray], np.ndarray]]
@@ -39,7 +41,7 @@ def family(case: Case, node: Node) -> dict:
         return {}
     total = summed(tape, node.outs[0])
     if total is None:
-        return {}
+        return _shares(case, node)
     found: dict = {}
     for p in (0, 1):
         terms = {"beside": node.ins[1 - p], "after": after(tape, total)}
@@ -54,6 +56,46 @@ def family(case: Case, node: Node) -> dict:
                     tape.leaves[node.ins[p]], words, text, 0.6,
                 )  # fmt: skip
     return found
+
+
+def _shares(case: Case, node: Node) -> dict:
+    """Of log (eᵃ + eᵇ): the shares of both without one of them."""
+    tape, pair = case.tape, two_terms(case.tape, node)
+    if pair is None:
+        return {}
+    a, b = (np.asarray(tape.values[v]) for v in pair)
+    share = expit(a - b)
+    wrongs = {
+        "are taken without its second term": expit(a),
+        "are taken without its first term": expit(-b),
+    }
+    found: dict = {}
+    for what, wrong in wrongs.items():
+        for to in ((0, 1), (0,), (1,)):
+            first, second = wrong if 0 in to else share, 1 - (wrong if 1 in to else share)
+            reach = 0
+            for k in to:
+                reach |= tape.leaves[pair[k]]
+            text = f"the shares of two terms in a sum of exponentials {what} at {line(node)}"
+            found["shares", what, to] = Variant(
+                lambda c, pair=pair, first=first, second=second: (
+                    lambda sweep, node, ct: [(pair[0], ct * first), (pair[1], ct * second)]
+                ),
+                reach, SHARES, text, 0.6 if len(to) == 2 else 0.7,
+            )  # fmt: skip
+    return found
+
+
+def two_terms(tape: Tape, node: Node) -> tuple[int, int] | None:
+    """(a, b) if a node makes log (eᵃ + eᵇ) by way of their maximum."""
+    for var in node.ins:
+        made = tape.maker(var)
+        if made is not None and made.prim == "max" and len(tape.moving(made)) == 2:
+            a, b = made.ins
+            whole = np.logaddexp(tape.values[a], tape.values[b])
+            if np.allclose(tape.values[node.outs[0]], whole, rtol=1e-12, atol=0):
+                return a, b
+    return None
 
 
 def times(position: int, factor: np.ndarray):
