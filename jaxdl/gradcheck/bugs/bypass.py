@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION
+from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION, plain
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
     KINKED,
@@ -32,7 +32,6 @@ MISSING = ("activation_derivative_missing",)
 
 COLLECTING = ("scan_outputs", "concatenate")
 """These use the results of many steps at once."""
-
 
 MOST_USERS = 5
 
@@ -147,4 +146,5 @@ def _variant(case: Case, node: Node, past: dict[int, Region]) -> Variant:
         sent = by_position(sweep.tape, node, ct)
         return [(past[p].z if p in past else node.ins[p], c) for p, c in sent]
 
-    return Variant(lambda c: rule, reach, words, text, 0.55)
+    algebraic = 0.6 if all(plain(tape, n) for n in nodes) else 0.0
+    return Variant(lambda c: rule, reach, words, text, 0.55 + algebraic)
