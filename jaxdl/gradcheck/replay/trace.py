@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import AT_ZERO
 from jaxdl.gradcheck.replay.rules.opaque import compiled
 from jaxdl.gradcheck.replay.tape import Tape
 
@@ -140,6 +141,7 @@ class _Inliner:
     def __init__(self, tape: Tape, atomic: bool):
         self.tape = tape
         self.atomic = atomic
+        self.custom = 0  # how many functions with a custom derivative the equation is inside
 
     def run(self, jaxpr, consts, ins, where) -> list[int]:
         """Execute `jaxpr`; `where` is None at the top, else the position of the call."""
@@ -171,8 +173,11 @@ class _Inliner:
         """Execute one equation: by a rule, by looking inside, or by JAX."""
         name = eqn.primitive.name
         if name in RULES and self.has_rule(eqn, ins):
+            params = eqn.params
+            if name == "abs" and self.custom:
+                params = params | {AT_ZERO: 0.0}
             try:
-                return self.tape.apply(name, eqn.params, ins, where)
+                return self.tape.apply(name, params, ins, where)
             except (KeyError, IndexError, TypeError, ValueError):
                 return self.opaque(eqn, ins, where)  # parameters that our rule does not know
         if name == "scan" and eqn.params["length"] <= MAX_STEPS:
@@ -193,7 +198,10 @@ class _Inliner:
         if body is not None and name != "scan":
             moving = any(self.tape.active[i] for i in ins)
             if moving or _has_only_rules(getattr(body, "jaxpr", body)):
-                return self.body(body, ins, where)
+                self.custom += name in CUSTOM
+                outs = self.body(body, ins, where)
+                self.custom -= name in CUSTOM
+                return outs
         return self.opaque(eqn, ins, where)
 
     def has_rule(self, eqn, ins) -> bool:
