@@ -19,12 +19,14 @@ from jaxdl import tree
 from jaxdl.gradcheck.bugs import (
     activations,
     algebra,
+    bypass,
     dropped,
     edges,
     extras,
     forward,
     junctions,
     kernels,
+    logs,
     lookups,
     marks,
     masks,
@@ -79,7 +81,14 @@ FAMILIES = Families(
     ),
     many=(activations.family, operands.family, parts.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
-    first=(truncation.hypotheses, junctions.hypotheses, uses.hypotheses, orders.hypotheses),
+    first=(
+        truncation.hypotheses,
+        junctions.hypotheses,
+        uses.hypotheses,
+        logs.hypotheses,
+        bypass.hypotheses,
+        orders.hypotheses,
+    ),
 )
 
 OTHERS = (
@@ -156,9 +165,13 @@ def not_a_number(problem: Problem, names: list[str]) -> tuple[Finding, ...]:
 
 
 def prepare(problem: Problem, points: Sequence[Point]) -> list[Case]:
-    """The points as cases, the most telling one (perturbed, full batch) first."""
+    """The points as cases, the most telling one (most leaves wrong, perturbed, full batch) first.
+
+    Where a unit is dead, or a gate shut, what is wrong behind it does not show.
+    """
     order = sorted(points, key=lambda p: ("perturbed" not in p.label, -(p.batch_size or 0)))
-    return [prepare_point(problem, point) for point in order]
+    cases = [prepare_point(problem, point) for point in order]
+    return sorted(cases, key=lambda case: -len(bits(case.wrong())))
 
 
 def prepare_point(problem: Problem, point: Point) -> Case:

@@ -72,3 +72,30 @@ def test_a_look_up_that_overwrites_another_is_named(turns, assigns):
     words = {found[0].cause, *found[0].equivalent}
     assert words >= {"shared_weight_missed", "examples_dropped"}, found
     assert words - {"path_dropped", "unknown"} == {"shared_weight_missed", "examples_dropped"}
+
+
+IDS = np.array([[1, 1, 2, 1, 0], [3, 0, 3, 3, 2], [2, 2, 2, 4, 1], [4, 0, 1, 0, 1]])
+
+
+def windows(p, ids, y, bug=""):
+    """Windows of three words; `bug` says which places of a window get a gradient."""
+    e, t = p["e"][ids], ids.shape[1] - 2
+    parts = [ids[:, j : j + t] for j in range(3)]
+    z = 0.0
+    for j in range(3):
+        others = {"last": parts[j + 1 :], "first": parts[:j], "zero": [0 * parts[j]]}.get(bug, [])
+        keep = jnp.array([parts[j] != other for other in others] or [True]).all(axis=0)
+        keep = jnp.broadcast_to(keep, parts[j].shape)[..., None]
+        part = e[:, j : j + t]
+        z = z + (jnp.where(keep, part, stop(part)) if bug else part) @ p["k"][j]
+    return jnp.mean((jnp.tanh(z).sum(axis=(1, 2)) - y) ** 2)
+
+
+@pytest.mark.parametrize("bug", ("last", "first", "zero"))
+def test_a_word_that_counts_once_in_a_window_is_named(bug):
+    params = dict(zip("ek", draw((5, 2), (3, 2, 2)), strict=True))
+    grad = jax.grad(lambda p, ids, y: windows(p, ids, y, bug=bug))
+    found = findings(windows, grad, params, (IDS, draw((4,), seed=1)[0]), batch=(0, 1))
+    assert len(found) == 1, found
+    told = "in a window several times" in found[0].explanation
+    assert told == (found[0].cause == "shared_weight_missed") == (bug != "zero"), found

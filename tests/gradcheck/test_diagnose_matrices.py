@@ -48,6 +48,19 @@ def shape(p, x, y, bug=""):
     return jnp.trace(matrix @ y) - volume
 
 
+def whitened(p, x, y, bug=""):
+    """Gaussians whose triangular factors are parameters, one for each of two means."""
+    factor = jnp.tril(jnp.tanh(p["l"])) + jnp.asarray(EYE, p["l"].dtype)
+    rest = jnp.swapaxes(x[None] - p["m"][:, None], 1, 2)
+    e = jax.lax.linalg.triangular_solve(factor, rest, left_side=True, lower=True)
+    inverse = stop(jnp.linalg.inv(factor))
+    back = {"turned": jnp.swapaxes(inverse, 1, 2), "unsolved": jnp.asarray(EYE)}
+    if bug:
+        e = as_if(e, back[bug] @ (rest - stop(rest)) + inverse @ (stop(rest) - factor @ stop(e)))
+    weights = jnp.exp(-0.5 * jnp.sum(e**2, axis=1))
+    return -jnp.mean(jnp.log(weights.sum(axis=0)))
+
+
 def layer_norm(p, x, y, bug=""):
     z = x @ p["w"]
     n = standard(z)
@@ -78,6 +91,7 @@ def cosine(p, x, y, bug=""):
 
 WEIGHTS = named("kb", (3, 3), (3,)), draw((5, 3), (5,), seed=1)
 ROOT = {"a": draw((3, 3))[0] + EYE}, [*draw((5, 3), seed=1), np.diag([0.5, 1.0, 1.5])]
+GAUSS = named("lm", (2, 3, 3), (2, 3)), draw((5, 3), (5,), seed=1)
 NORM = named("wg", (4, 3), (3,)), draw((5, 4), (5, 3), seed=1)
 
 TABLE = {
@@ -85,6 +99,8 @@ TABLE = {
     "the adjoint not solved": (system, "unsolved", WEIGHTS, "path_dropped"),
     "the adjoint without the diagonal": (system, "bare", WEIGHTS, "clip_or_eps_ignored"),
     "a determinant without the diagonal": (shape, "bare", ROOT, "clip_or_eps_ignored"),
+    "a factor for its transpose": (whitened, "turned", GAUSS, "transpose"),
+    "a factor's adjoint not solved": (whitened, "unsolved", GAUSS, "path_dropped"),
     "a matrix on the wrong side": (shape, "side", ROOT, "transpose"),
     "a matrix not transposed": (shape, "transposed", ROOT, "transpose"),
     "the scale of a normalisation": (layer_norm, "whole", NORM, "path_dropped"),

@@ -78,17 +78,17 @@ def normalised_gradient(axis, bug):
     return grad
 
 
-def weights(bug):
+def weights(bug, size=EPS):
     """A weight of learned length, w = g v / |v|, with an ε in the root."""
 
     def loss(p, x, y):
         return jnp.mean((jnp.tanh(x @ unit(p) * p["a"]) - y) ** 2)
 
     def unit(p):
-        return p["g"] * p["d"] / jnp.sqrt(jnp.sum(p["d"] ** 2, axis=0) + EPS)
+        return p["g"] * p["d"] / jnp.sqrt(jnp.sum(p["d"] ** 2, axis=0) + size)
 
     def grad(p, x, y):
-        w, back = np.asarray(unit(p)), 0.0 if bug == "eps" else EPS
+        w, back = np.asarray(unit(p)), 0.0 if bug == "eps" else size
         t = np.tanh(x @ w * p["a"])
         dz = 2 * (t - y) / y.size * (1 - t**2)
         dw = x.T @ (dz * p["a"])
@@ -100,6 +100,11 @@ def weights(bug):
         return {"g": dg, "d": dd, "a": np.sum(dz * (x @ w), axis=0)}
 
     return loss, grad
+
+
+def heavy(bug):
+    """The same with an ε that is not small."""
+    return weights(bug, 0.3)
 
 
 def ratio(bug):
@@ -157,6 +162,7 @@ BUGS = {
         layer(power, 1), LAYER, "eps outside", "clip_or_eps_ignored", "w",
     ),
     "no ε in a weight's length": (weights, WEIGHTS, "eps", "clip_or_eps_ignored", "d g"),
+    "no large ε in a weight's length": (heavy, WEIGHTS, "eps", "clip_or_eps_ignored", "d g"),
     "a weight's length left out": (weights, WEIGHTS, "no scale", "path_dropped", "d"),
     "a factor left out for the others": (ratio, RATIO, "both", "path_dropped", "b c"),
     "a factor left out for one other": (ratio, RATIO, "one", "path_dropped", "a"),
@@ -175,9 +181,9 @@ def test_slips_in_products_are_named_in_any_order(case):
     assert cause != "path_dropped" or {"stale_operand", "unknown"} <= {*found[0].equivalent}, found
 
 
-@pytest.mark.parametrize("of", (layer(last, 0), layer(power, 1), weights, ratio))
+@pytest.mark.parametrize("of", (layer(last, 0), layer(power, 1), weights, heavy, ratio))
 def test_gradients_without_a_bug_are_right(of):
-    shapes = {weights: WEIGHTS, ratio: RATIO}.get(of, LAYER)
+    shapes = {weights: WEIGHTS, heavy: WEIGHTS, ratio: RATIO}.get(of, LAYER)
     p, args = draw(**shapes)
     loss, grad = of("")
     with jax.enable_x64(True):

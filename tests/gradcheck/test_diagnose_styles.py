@@ -15,6 +15,10 @@ from tests.gradcheck.diagnosis import derivative, findings
 stop = jax.lax.stop_gradient
 
 
+def as_if(value, other):
+    return stop(value) + other - stop(other)
+
+
 @pytest.fixture(autouse=True)
 def users_settings():
     """Gradients as people write them: `x @ w + b`, NumPy arrays beside JAX arrays."""
@@ -59,6 +63,40 @@ def columns(p, x, y, bug=""):
         h = jnp.tanh(z + (stop(p["b"]) if bug == "bias" else p["b"]))
         h = h + p["b"] - stop(p["b"]) if bug == "bias" else h
     return jnp.sum((h[:, 0] - y) ** 2)
+
+
+def read_out(p, x, y, bug=""):
+    """A state that is read at every step: what one of both uses sends goes past its tanh."""
+
+    def step(h, row):
+        z = row @ p["u"] + h @ p["w"]
+        h = jnp.tanh(z)
+        past = as_if(h, z)
+        now, later = past if bug == "now" else h, past if bug == "later" else h
+        later = as_if(h, 0.5 * h) if bug == "half" else later
+        return later, now @ p["v"]
+
+    rows = jax.lax.scan(step, jnp.zeros((len(y), 3)), x)[1]
+    return jnp.mean((rows.sum(axis=0) - y) ** 2)
+
+
+def policy(p, x, y, bug=""):
+    """Scores weighted by returns, and a bonus for entropy."""
+    logits = jnp.tanh(x @ p["w"]) @ p["v"]
+    s = jax.nn.log_softmax(logits)
+    free = as_if(s, logits) if bug == "entropy" else as_if(s, 0.5 * s) if bug == "half" else s
+    entropy = -jnp.sum(jnp.exp(free) * free, axis=1)
+    return -jnp.mean(s[:, 0] * y + 0.3 * entropy)
+
+
+def short(p, x, y, bug=""):
+    """Rows no longer than 0.15."""
+    z = x @ p["w"]
+    length = jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True))
+    factor = jnp.minimum(1.0, 0.15 / length)
+    a = z * (stop(factor) if bug == "factor" else factor)
+    a = as_if(a, z) if bug == "limit" else a
+    return jnp.mean((jnp.tanh(a) @ p["v"] - y) ** 2)
 
 
 def bias_before_tanh(p, x, y):
@@ -136,6 +174,39 @@ def without_normaliser(p, x, y):
     return gradient | {"s": gradient["s"] - 1.0}
 
 
+def tied(w, x, bug=""):
+    """A code and what is decoded of it with the same matrix; a row of zeros has a code of 0."""
+    code = x @ (stop(w) if bug == "encoder" else w)
+    rest = jnp.tanh(x - code @ (stop(w) if bug == "decoder" else w).T)
+    return jnp.mean(jnp.sum(rest**2, axis=1) + 0.3 * jnp.sum(jnp.abs(code), axis=1))
+
+
+def gate(p, x, bug=""):
+    """A gate that is shut at the first points: what comes through it does not show there."""
+    f = jnp.tanh(x @ p["w"])
+    mean = f.mean(axis=1)
+    mean = as_if(mean, f.sum(axis=1)) if bug == "mean" else mean
+    f = f * jax.nn.sigmoid(jax.nn.relu(mean @ p["g"] - 0.4))[:, None]
+    return jnp.mean(jnp.sum(f**2, axis=(1, 2)))
+
+
+def pooled(p, x, y, bug=""):
+    """Max-pooling and a ReLU, with an exact 0 between them at the given point."""
+    z = (x @ p["w"] + p["b"]).reshape(len(x), 2, -1).max(axis=2)
+    return jnp.mean((jax.nn.relu(z) @ p["v"] - y) ** 2)
+
+
+def masked_by_gradient(p, x, y):
+    z = (x @ p["w"] + p["b"]).reshape(len(x), 2, -1)
+    top = z.max(axis=2)
+    r = 2 * (np.maximum(top, 0) @ p["v"] - y) / len(x)
+    da = np.outer(r, p["v"])
+    winners = z == top[:, :, None]
+    dz = (da * (da > 0))[:, :, None] * winners / winners.sum(axis=2, keepdims=True)
+    dz = dz.reshape(len(x), -1)
+    return {"w": x.T @ dz, "b": dz.sum(axis=0), "v": np.maximum(top, 0).T @ r}
+
+
 def of(loss, bug):
     """The gradient of the loss with this bug."""
     return once(jax.grad(lambda *args: loss(*args, bug)))
@@ -168,6 +239,12 @@ def named(names, *shapes, seed=0):
     return dict(zip(names, draw(*shapes, seed=seed), strict=True))
 
 
+def with_zeros(x):
+    """With a first row of zeros."""
+    x[0] = 0
+    return x
+
+
 BUGS = {
     "both uses of one input left out": (
         siamese, of(siamese, "anchor"), draw((4, 3))[0], draw((6, 4), (6, 4), (6, 4), seed=1),
@@ -197,6 +274,34 @@ BUGS = {
         columns, bias_before_tanh, named("uwb", (3, 2), (3, 3), (3, 1)), draw((4, 2), (3,)),
         None, "activation_derivative_missing",
     ),
+    "no tanh′ for what the next step sends": (
+        read_out, of(read_out, "later"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "activation_derivative_missing",
+    ),
+    "no tanh′ for what the output sends": (
+        read_out, of(read_out, "now"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "activation_derivative_missing",
+    ),
+    "half of what the next step sends": (
+        read_out, of(read_out, "half"), named("uwv", (2, 3), (3, 3), (3,)),
+        draw((4, 5, 2), (5,)), None, "scale",
+    ),
+    "an entropy without its normaliser": (
+        policy, of(policy, "entropy"), named("wv", (3, 4), (4, 3)), draw((6, 3), (6,), seed=1),
+        (0, 1), "path_dropped",
+    ),
+    "half of an entropy": (
+        policy, of(policy, "half"), named("wv", (3, 4), (4, 3)), draw((6, 3), (6,), seed=1),
+        (0, 1), "scale",
+    ),
+    "a limit to the length ignored": (
+        short, of(short, "limit"), named("wv", (3, 2), (2,)), draw((6, 3), (6,), seed=1),
+        (0, 1), "clip_or_eps_ignored",
+    ),
+    "a limit to the length taken for a constant": (
+        short, of(short, "factor"), named("wv", (3, 2), (2,)), draw((6, 3), (6,), seed=1),
+        (0, 1), "path_dropped",
+    ),
     "a path left out in a helper, at every call": (
         gated, of(gated, "helper"), named("ifg", (2, 2), (2, 2, 2), (2, 2, 2)),
         draw((5, 6, 2), (5, 6)), (0, 1), "path_dropped",
@@ -208,6 +313,17 @@ BUGS = {
     "two of three uses with the wrong sign": (
         evidence, of(evidence, "sign"), named("mv", (3, 2), (3, 2)), draw((5, 3), (5, 2)),
         (0, 1), "sign",
+    ),
+    "one use of a tied matrix, where a code is exactly 0": (
+        tied, of(tied, "decoder"), draw((4, 2))[0], (with_zeros(draw((6, 4), seed=1)[0]),),
+        (0,), "shared_weight_missed",
+    ),
+    "what does not show at the first points": (
+        gate, of(gate, "mean"), named("wg", (2, 3), (3, 3)), draw((5, 4, 2)), (0,), "scale",
+    ),
+    "a mask from the gradient, where a unit is exactly 0": (
+        pooled, masked_by_gradient, {**named("wv", (3, 4), (2,)), "b": np.zeros(4)},
+        (with_zeros(draw((6, 3), seed=1)[0]), draw((6,), seed=2)[0]), (0, 1), "relu_mask_wrong",
     ),
     "an adjoint system not transposed": (
         system, system_gradient, named("Ab", (4, 4), (4,)), draw((4,), seed=1), None, "transpose",

@@ -53,16 +53,32 @@ def spread(p, x, y, bug=""):
     return jnp.mean(((as_if(z, conv(a, p["l"], pad=(2, 7))) if bug else z) - y) ** 2)
 
 
+def causal(p, x, y, bug=""):
+    """Taps three places apart, the last at its own place, at every second place."""
+    a = jnp.tanh(conv(x, p["k"], pad=(1, 1)))
+    z = conv(a, p["l"], 2, (6, 0), dilation=3)
+    near, given = conv(a, stop(p["l"]), 2, (2, 0)), conv(stop(a), p["l"], 2, (6, 0), dilation=3)
+    if bug == "no dilation to the input":
+        z = as_if(z, near + given)
+    if bug == "spread to odd places":  # of nine there are four, for five entries
+        moved = conv(a, stop(p["l"]), 1, (6, 0), dilation=3)[:, :, 1::2]
+        z = as_if(z, jnp.pad(moved, ((0, 0), (0, 0), (0, 1))) + given)
+    return jnp.mean((z - y) ** 2)
+
+
 def taps(p, x, y, bug=""):
     """A filter's taps as slices, three places apart."""
 
-    def filtered(a, k, step):
+    def filtered(a, k, step, start=0):
+        a = jnp.pad(a, ((0, 0), (0, start), (0, 0)))[:, start:]
         return sum(a[:, step * i : step * i + 2] @ k[i] for i in range(3))
 
     a = jnp.tanh(x @ p["u"])
     z = filtered(a, p["k"], 3)
     if bug == "kernel":
         z = as_if(z, filtered(a, stop(p["k"]), 3) + filtered(stop(a), p["k"], 1))
+    if bug == "one off":
+        z = as_if(z, filtered(a, stop(p["k"]), 3) + filtered(stop(a), p["k"], 3, start=1))
     if bug == "all":
         z = as_if(z, filtered(a, p["k"], 1))
     return jnp.mean((z - y) ** 2)
@@ -91,6 +107,7 @@ def named(names, *shapes, seed=0):
 
 KERNELS = named("kl", (2, 1, 3), (2, 2, 3))
 IMAGES = KERNELS, draw((5, 1, 8), (5, 2, 4), seed=1)
+CAUSAL = KERNELS, draw((5, 1, 9), (5, 2, 5), seed=1)
 TAPS = named("uk", (1, 2), (3, 2, 2)), draw((5, 8, 1), (5, 2, 2), seed=1)
 PATCHES = TAPS[0], draw((5, 8, 1), (5, 3, 1), seed=1)
 
@@ -102,6 +119,14 @@ BUGS = {
     "a dilation forgotten": (dilated, "yes", *IMAGES, "k l"),
     "a spread forgotten": (spread, "yes", KERNELS, draw((5, 1, 8), (5, 2, 13), seed=1), "k l"),
     "a dilation of slices forgotten for the taps": (taps, "kernel", *TAPS, "k"),
+    "no dilation to the input, the last tap in place": (
+        causal,
+        "no dilation to the input",
+        *CAUSAL,
+        "k",
+    ),
+    "a gradient spread to the odd places": (causal, "spread to odd places", *CAUSAL, "k"),
+    "windows of slices one place too far": (taps, "one off", *TAPS, "k"),
     "a dilation of slices forgotten": (taps, "all", *TAPS, "k u"),
     "a stride of slices forgotten": (patches, "all", *PATCHES, "k u"),
 }

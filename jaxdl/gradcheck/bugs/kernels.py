@@ -32,6 +32,9 @@ STEPS = {
 }
 """Parameters of a convolution that say how far apart places are."""
 
+STAYS = ("first", "middle", "last")
+"""The place of a window that stays where it is when its dilation is forgotten."""
+
 
 def family(case: Case, node: Node) -> dict:
     """Variants at convolutions and at nodes that move windows of an array."""
@@ -116,7 +119,36 @@ def _to_input(case: Case, node: Node, flips, shifts: Shifts) -> dict:
         case, node, 0, conv_back_input, shifts,
         lambda move: f"the padding is cut off {places(move)} from the right place",
     )  # fmt: skip
-    return found | _forgotten(case, node, 0, conv_back_input)
+    return found | _spread(case, node, shifts) | _forgotten(case, node, 0, conv_back_input)
+
+
+def _spread(case: Case, node: Node, shifts: Shifts) -> dict:
+    """A stride's zeros before the entries of the gradient, not behind; the last find no room."""
+    params, spec = node.params, node.params["dimension_numbers"]
+    found: dict = {}
+    for move in dict.fromkeys(move for move, _ in shifts):
+        fits = np.ones((), bool)
+        spans = zip(
+            spec.out_spec[2:], spec.lhs_spec[2:], params["window_strides"], move, strict=True
+        )
+        for axis, along, step, by in spans:
+            count, room = case.tape.shape(node.outs[0])[axis], case.tape.shape(node.ins[0])[along]
+            at = step * np.arange(count) + by
+            fits = fits & _along(axis, (at >= 0) & (at < room), len(spec.out_spec))
+        if max(params["window_strides"]) < 2 or np.all(fits):
+            continue  # as if the padding were cut off elsewhere
+
+        def back(ct, x, kernel, move=move, fits=fits):
+            return conv_back_input(_off(params, tuple(-s for s in move)), ct * fits, x, kernel)
+
+        text = f"the gradient is spread out {places(move)} from the right places"
+        found["spread", move] = _one_way(case, node, 0, back, SHIFT, text)
+    return found
+
+
+def _along(axis: int, values: np.ndarray, rank: int) -> np.ndarray:
+    """A vector along one of several axes."""
+    return values.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 def places(move: tuple[int, ...]) -> str:
@@ -132,14 +164,19 @@ def _cropped(case: Case, node: Node, position: int, back, shifts: Shifts, say) -
     """
     found = {}
     for move in dict.fromkeys(move for move, _ in shifts):
-        padding = zip(node.params["padding"], move, strict=True)
-        off = node.params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
+        off = _off(node.params, move)
 
         def elsewhere(ct, x, kernel, off=off):
             return back(off, ct, x, kernel)
 
         found["crop", position, move] = _one_way(case, node, position, elsewhere, SHIFT, say(move))
     return found
+
+
+def _off(params: Params, move: tuple[int, ...]) -> Params:
+    """A convolution whose windows start elsewhere."""
+    padding = zip(params["padding"], move, strict=True)
+    return params | {"padding": tuple((low + s, high - s) for (low, high), s in padding)}
 
 
 def _to_kernel(case: Case, node: Node, flips, shifts: Shifts) -> dict:
@@ -180,28 +217,33 @@ def _forgotten(case: Case, node: Node, position: int, back) -> dict:
     """Neighbouring places on the way back where the convolution takes every second, say."""
     found = {}
     for which, what in STEPS.items():
-        if max(node.params[which]) > 1:
+        for stays in STAYS if which == "rhs_dilation" else STAYS[:1]:
+            if max(node.params[which]) > 1:
 
-            def by_one(ct, x, kernel, which=which):
-                return back(_dense(node, which, ct, x, kernel), ct, x, kernel)
+                def by_one(ct, x, kernel, which=which, stays=stays):
+                    return back(_dense(node, which, stays, ct, x, kernel), ct, x, kernel)
 
-            text = f"{what} forgotten on the way back"
-            found["step", position, which] = _one_way(case, node, position, by_one, SHIFT, text)
+                text = f"{what} forgotten on the way back"
+                key = ("step", position, which, stays)
+                found[key] = _one_way(case, node, position, by_one, SHIFT, text)
     return found
 
 
-def _dense(node: Node, which: str, ct, x, kernel) -> dict:
+def _dense(node: Node, which: str, stays: str, ct, x, kernel) -> dict:
     """The convolution with steps of 1, and room at its end for as many windows as before."""
     spec = node.params["dimension_numbers"]
     params: Params = node.params | {which: (1,) * len(node.params[which])}
     sizes = tuple(np.shape(kernel)[a] for a in spec.rhs_spec[2:])
     g = conv_geometry(params, sizes)
-    left = tuple((low, 0, gap) for low, _, gap in g.config)
+    apart = zip(sizes, node.params["rhs_dilation"], strict=True)
+    wider = [(k - 1) * (d - 1) for k, d in apart]  # what the window loses without its dilation
+    part = {"first": 0.0, "middle": 0.5, "last": 1.0}[stays]
+    lows = [c[0] - int(part * lost) for c, lost in zip(g.config, wider, strict=True)]
+    left = tuple((low, 0, gap) for low, (_, _, gap) in zip(lows, g.config, strict=True))
     given = padded_shape(left, [np.shape(x)[a] for a in spec.lhs_spec[2:]])
     counts = [np.shape(ct)[a] for a in spec.out_spec[2:]]
     spans = zip(counts, g.strides, g.size, g.dilation, strict=True)
     needed = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in spans]
-    lows = [low for low, _ in params["padding"]]
     ends = zip(lows, needed, given, strict=True)
     return params | {"padding": tuple((low, n - m) for low, n, m in ends)}
 

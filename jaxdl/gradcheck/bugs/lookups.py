@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.taps import siblings, window
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
@@ -25,7 +26,7 @@ MAX_LOOKUPS = 4
 
 def family(case: Case, node: Node) -> dict:
     """Entries that are picked left out, and assignment instead of accumulation."""
-    return {**_picked(case, node), **_assigned(case, node)}
+    return {**_picked(case, node), **_assigned(case, node), **_windowed(case, node)}
 
 
 def _picked(case: Case, node: Node) -> dict:
@@ -106,6 +107,42 @@ def _assigned(case: Case, node: Node) -> dict:
             words,
             f"where an index occurs several times, only the {which} counts{scope} at {line(node)}",
             0.5,
+        )
+    return found
+
+
+def _windowed(case: Case, node: Node) -> dict:
+    """Windows over what is looked up: of an index that is in one several times, one place counts.
+
+    `table[index[t : t + k]] += part` adds once for each index, with the part of its last place.
+    """
+    tape = case.tape
+    made = tape.maker(node.ins[0]) if node.prim == "slice" else None
+    if made is None or made.prim != "gather" or made.opaque is not None:
+        return {}
+    grid = siblings(tape, node)
+    axes = [a for a, starts in enumerate(grid or ()) if len(starts) > 1]
+    if grid is None or len(axes) != 1 or leaf_source(tape, made.ins[0]) is None:
+        return {}
+    index = gather_index(made.params, tape.shape(made.ins[0]), tape.values[made.ins[1]])
+    index = np.broadcast_to(index, tape.shape(made.outs[0]))
+    start, found = node.params["start_indices"][axes[0]], {}
+    own = index[window(node, tuple(node.params["start_indices"]))]
+    for which, rest in (
+        ("last", [a for a in grid[axes[0]] if a > start]),
+        ("first", [a for a in grid[axes[0]] if a < start]),
+    ):
+        keep = np.ones(own.shape)
+        for at in rest:
+            there = list(node.params["start_indices"])
+            there[axes[0]] = at
+            keep[own == index[window(node, tuple(there))]] = 0
+        found["window", which] = Variant(
+            lambda c, keep=keep: weighted(keep, None),
+            tape.leaves[node.outs[0]],
+            ("shared_weight_missed", "examples_dropped"),
+            f"where an index is in a window several times, only the {which} counts at {line(node)}",
+            0.55,
         )
     return found
 

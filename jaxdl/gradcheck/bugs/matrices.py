@@ -8,6 +8,7 @@ Forgotten transposes do not show where A is symmetric.
 
 import numpy as np
 
+from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import line
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -18,7 +19,6 @@ FACTORS = {"lu": 1.0, "cholesky": 2.0}
 
 FROM_FACTOR = (
     "abs",
-    "smooth_abs",
     "gather",
     "mul",
     "reduce_sum",
@@ -44,6 +44,7 @@ def family(case: Case, node: Node) -> dict:
     makers = {
         "eigh": _eigenvalues,
         "custom_linear_solve": _system,
+        "triangular_solve": _triangular,
         "log": _log_determinant,
         "dot_general": _product,
     }
@@ -106,6 +107,61 @@ def _system(case: Case, node: Node) -> dict:
         bare = rule(lambda ct: np.linalg.solve(plain.T, ct))
         found["no jitter"] = _variant(case, node, bare, WITHOUT_JITTER, text)
     return found
+
+
+def _triangular(case: Case, node: Node) -> dict:
+    """Systems with a triangular factor: the adjoint solved with the factor itself, or not."""
+    tape, moving, params = case.tape, case.tape.moving(node), node.params
+    factor, x = _operator(params, tape.values[node.ins[0]]), tape.values[node.outs[0]]
+    if np.iscomplexobj(x):
+        return {}
+
+    def rule(adjoint, to):
+        def back(sweep, node, cts):
+            sent = dict(by_position(sweep.tape, node, cts))
+            ct, solution = np.asarray(cts[0]), x
+            if not params["left_side"]:  # X A = B is Aᵀ Xᵀ = Bᵀ
+                ct, solution = np.swapaxes(ct, -1, -2), np.swapaxes(x, -1, -2)
+            lam = adjoint(ct)
+            slope = -lam @ np.swapaxes(solution, -1, -2)
+            turned = params["transpose_a"] == params["left_side"]
+            other = _triangle(params, np.swapaxes(slope, -1, -2) if turned else slope)
+            sides = (other, lam if params["left_side"] else np.swapaxes(lam, -1, -2))
+            return [(node.ins[p], sides[p] if p in to else c) for p, c in sent.items()]
+
+        return back
+
+    def variant(adjoint, to, words, text, cost):
+        reach = 0
+        for p in to:
+            reach |= tape.leaves[node.ins[p]]
+        return _variant(case, node, rule(adjoint, to), words, text)._replace(reach=reach, cost=cost)
+
+    left = factor if params["left_side"] else np.swapaxes(factor, -1, -2)
+    solved = "the adjoint system is solved with the factor, not with its transpose,"
+    unsolved = "the adjoint system is not solved"
+    found: dict = {}
+    for to in dict.fromkeys((tuple(moving), *((p,) for p in moving))):
+        cost = 0.5 if len(to) == len(moving) else 0.6
+        found["no transpose", to] = variant(
+            lambda ct: np.linalg.solve(left, ct), to, ("transpose",), solved, cost
+        )
+        found["no solve", to] = variant(lambda ct: ct, to, UNSOLVED, unsolved, cost)
+    return found
+
+
+def _operator(params, factor) -> np.ndarray:
+    """The matrix that a triangular system is solved with."""
+    factor = _triangle(params, np.asarray(factor, float))
+    if params["unit_diagonal"]:
+        factor = factor + np.eye(factor.shape[-1])
+    return np.swapaxes(factor, -1, -2) if params["transpose_a"] else factor
+
+
+def _triangle(params, matrix: np.ndarray) -> np.ndarray:
+    """What a triangular system sees of a matrix."""
+    inner = int(params["unit_diagonal"])
+    return np.tril(matrix, -inner) if params["lower"] else np.triu(matrix, inner)
 
 
 def without_jitter(tape: Tape, var: int) -> np.ndarray | None:

@@ -27,6 +27,11 @@ WHERE = ("everywhere", "but for parameters", "outside")
 POWERS = ("sqrt", "rsqrt", "pow", "integer_pow", *REPEATS)
 """Steps from σ² + ε to a factor of the product."""
 
+ROOTS = ("sqrt", "rsqrt", "pow")
+
+LARGEST = 0.5
+"""What is added to a sum of squares below a root is an ε up to this size."""
+
 
 class WithoutEpsilon(NamedTuple):
     """The hypothesis that the selected ε are ignored on the way back, as far as `where` says."""
@@ -70,18 +75,32 @@ def concerned(tape: Tape, product: Monomial, where: str) -> tuple[int, ...]:
 
 def way_out(tape: Tape, node: Node) -> tuple[list[Node], list[Monomial]]:
     """Steps from an ε to a factor, and the products that have it; nothing if it is no such ε."""
-    if not tape.is_active(node.index) or not is_epsilon(tape, node):
+    small = is_epsilon(tape, node)
+    if not tape.is_active(node.index) or not (small or _is_added(tape, node)):
         return [], []
     steps, var = [node], node.outs[0]
     while len(users := tape.users(var)) == 1 and tape.nodes[users[0][0]].prim in POWERS:
         steps.append(tape.nodes[users[0][0]])
         var = steps[-1].outs[0]
+    if not (small or any(step.prim in ROOTS for step in steps)):
+        return [], []
     for count in range(len(steps), 0, -1):
         var = steps[count - 1].outs[0]
         found = [m for m in products(tape) if any(f.var == var for f in m.factors)]
         if found:
             return steps[:count], found
     return [], []
+
+
+def _is_added(tape: Tape, node: Node) -> bool:
+    """Does it add one positive number, no larger than an ε may be, to the array that moves?"""
+    if node.prim != "add" or len(tape.moving(node)) != 1:
+        return False
+    other = node.ins[1 - tape.moving(node)[0]]
+    value = np.asarray(tape.values[other])
+    return (
+        not tape.data[other] and value.size > 0 and bool(np.all((value > 0) & (value <= LARGEST)))
+    )
 
 
 def products(tape: Tape) -> list[Monomial]:

@@ -1,4 +1,4 @@
-"""Normalisations, y = (z − μ(z)) / σ(z), whose whole gradient lacks 1/σ or has it twice.
+"""Normalisations, y = (z − μ(z)) / σ(z), whose whole gradient lacks 1/σ or has it twice, or is ȳ.
 
 All of what comes back to z has the factor 1/σ: directly, through μ and through σ. Written by hand
 it stands once, before the whole, ∂L/∂z = (ȳ − mean ȳ − y mean(ȳ y)) / σ, where it may be forgotten.
@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.extras import times
 from jaxdl.gradcheck.bugs.operands import FACTOR
+from jaxdl.gradcheck.replay.backward import Rule
+from jaxdl.gradcheck.replay.regions import KINKED
 from jaxdl.gradcheck.replay.structure import ancestors, line, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -22,7 +24,7 @@ def family(case: Case, node: Node) -> dict:
     if not tape.is_active(node.index) or node.opaque is not None:
         return {}
     at = f" at {line(node)}" if line(node) else ""
-    found = {}
+    found = _ignored(case, node)
     for k, (var, factor) in enumerate(normalisers(tape).get(node.outs[0], ())):
         said = f"the normalising factor {made(tape, var)}"
         for power, words, text in (
@@ -35,6 +37,34 @@ def family(case: Case, node: Node) -> dict:
                 reach = tape.leaves[node.outs[0]]
                 found[k, power] = Variant(lambda c, v=value: times(v), reach, words, text, 0.7)
     return found
+
+
+def _ignored(case: Case, node: Node) -> dict:
+    """A product with a factor made of its other operand, which goes back as if there were none.
+
+    A factor made by a maximum or a selection is a limit to the length of rows.
+    """
+    tape, found = case.tape, {}
+    for p in tape.moving(node) if node.prim in ("mul", "div") else ():
+        spread, other = node.ins[1 - p], node.ins[p]
+        if (node.prim == "div" and p == 1) or not _is_repeated(tape, spread):
+            continue
+        made_of, shape = ancestors(tape, [spread]), tape.shape(spread)
+        if all(tape.producer[z] not in made_of for z in _sources(tape, other, shape)):
+            continue
+        own = made_of - ancestors(tape, [other])
+        limits = any(tape.nodes[i].prim in KINKED - {"abs"} for i in own)
+        words = ("clip_or_eps_ignored", "path_dropped") if limits else FACTOR
+        what = "limit to its length" if limits else "normalisation"
+        text = f"the gradient goes past the {what} at {line(node)}"
+        reach = tape.leaves[node.outs[0]]
+        found["ignored", p] = Variant(lambda c, p=p: _straight(p), reach, words, text, 0.6)
+    return found
+
+
+def _straight(position: int) -> Rule:
+    """All that comes back goes to one operand."""
+    return lambda sweep, node, ct: [(node.ins[position], ct)]
 
 
 def normalisers(tape: Tape) -> dict[int, list[tuple[int, np.ndarray]]]:

@@ -35,7 +35,7 @@ from jaxdl.gradcheck.search import Case, Variant
 SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 """What a gradient taken one step too late leaves out; such a slip is likely."""
 
-CURVED = {"exp", "tanh", "logistic", "max", "erf", "log", "log1p", "select_n"}
+CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
 
 """Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
 

@@ -2,13 +2,15 @@
 
 The slices of one array that start regularly, such as x[:, 2i : 2i + n] for i = 0, 1, 2, are taken
 at another step instead: neighbours where the dilation or the stride is forgotten. The first or the
-last of them stays where it is.
+last of them stays where it is. Or all are taken one place off, with zeros beyond the end.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
+from jaxdl.gradcheck.bugs.kernels import places
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.rules import RULES
@@ -58,7 +60,28 @@ def _read(case: Case, node: Node, p: int) -> dict:
             return [value if i == q else x for i, x in enumerate(own)]
 
         found["read", p, step, end] = _variant(case, node, p, step, replaced(node, p, ins=ins))
+    for move in moves(tape, cut):
+        starts = cut.params["start_indices"]
+        starts = tuple(1 + a + step for a, step in zip(starts, move, strict=True))
+        value = again(np.pad(whole, 1)[window(cut, starts)])
+
+        def moved(own, value=value):
+            return [value if i == q else x for i, x in enumerate(own)]
+
+        text = f"the windows of an array are read {places(move)} from the right place"
+        text += f" on the way back at {line(node)}"
+        rule = replaced(node, p, ins=moved)
+        found["moved", p, move] = Variant(
+            lambda c, rule=rule: rule, tape.leaves[node.ins[p]], WORDS, text, 0.65
+        )
     return found
+
+
+def moves(tape: Tape, cut: Node) -> list[tuple[int, ...]]:
+    """One place along some of the axes on which slices follow one another."""
+    grid = siblings(tape, cut)
+    steps = [(-1, 0, 1) if len(starts) > 1 else (0,) for starts in grid or ()]
+    return [move for move in itertools.product(*steps) if any(move)]
 
 
 def _placed(case: Case, node: Node) -> dict:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters, gather_index, plan
-from jaxdl.gradcheck.replay.rules.elementwise import BINARY, UNARY, unbroadcast
+from jaxdl.gradcheck.replay.rules.elementwise import AT_ZERO, BINARY, UNARY, unbroadcast
 from jaxdl.gradcheck.replay.rules.structural import broadcast_axes, slices, starts
 
 Pullback = Callable[[np.ndarray], np.ndarray | None]
@@ -31,7 +31,7 @@ def pullback(prim: str, params: dict, ins: list, out: np.ndarray, position: int)
     """
     if prim in SPECIAL:
         return SPECIAL[prim](params, ins, out, position)
-    if prim in UNARY:
+    if prim in UNARY and AT_ZERO not in params:
         return _scaled(UNARY[prim][1](ins[0], out), ins[0], out)
     if prim in BINARY:
         return _scaled(BINARY[prim][1 + position](*ins, out), ins[position], out)

@@ -20,7 +20,7 @@ MAX_NODES = 24
 ALGEBRAIC = {"square", "integer_pow", "sqrt", "rsqrt", "pow", "mul", "div", "add", "sub", "neg"}
 """Regions of these alone are hardly activations: other explanations come first."""
 
-KINKED = {"max", "min", "select_n", "clamp", "abs"}
+KINKED = {"max", "min", "select_n", "relu", "clamp", "abs"}
 
 LARGER = {"max": "min", "min": "max"}
 """The larger or smaller of two arrays, and the other one."""

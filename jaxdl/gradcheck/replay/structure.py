@@ -150,12 +150,12 @@ def is_penalty(tape: Tape, term: int) -> bool:
 
 
 def _shrinks(theta, slope) -> bool:
-    """slope = a θ + b sign(θ) wherever it is not zero?"""
+    """slope = a θ + b sign(θ) wherever it is not zero, with sign(0) = 1 as for JAX's |θ|?"""
     theta, slope = np.ravel(theta), np.ravel(slope)
     theta, slope = theta[slope != 0], slope[slope != 0]
     if not slope.size:
         return True
-    columns = np.stack([theta, np.sign(theta)], axis=1)
+    columns = np.stack([theta, np.where(theta >= 0, 1.0, -1.0)], axis=1)
     fit = columns @ np.linalg.lstsq(columns, slope, rcond=None)[0]
     return bool(np.allclose(fit, slope, rtol=1e-8, atol=1e-8 * np.max(np.abs(slope))))
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import AT_ZERO
 from jaxdl.gradcheck.replay.rules.opaque import compiled
 from jaxdl.gradcheck.replay.structure import decided
 from jaxdl.gradcheck.replay.tape import Tape
@@ -141,7 +142,7 @@ class _Inliner:
     def __init__(self, tape: Tape, atomic: bool):
         self.tape = tape
         self.atomic = atomic
-        self.custom = 0  # functions with a derivative of their own around what runs
+        self.custom = 0  # how many functions with a custom derivative the equation is inside
 
     def run(self, jaxpr, consts, ins, where) -> list[int]:
         """Execute `jaxpr`; `where` is None at the top, else the position of the call."""
@@ -172,13 +173,14 @@ class _Inliner:
     def equation(self, eqn, ins, where) -> list[int] | tuple[int, ...]:
         """Execute one equation: by a rule, by looking inside, or by JAX."""
         name = eqn.primitive.name
-        if name == "abs" and self.custom:  # of a smooth function, such as softplus
-            name = "smooth_abs"
         if name == "mul" and (chosen := self.chosen(ins, where)) is not None:
             return self.tape.apply("select_n", {}, chosen, where)
         if name in RULES and self.has_rule(eqn, ins):
+            params = eqn.params
+            if name == "abs" and self.custom:
+                params = params | {AT_ZERO: 0.0}
             try:
-                return self.tape.apply(name, eqn.params, ins, where)
+                return self.tape.apply(name, params, ins, where)
             except (KeyError, IndexError, TypeError, ValueError):
                 return self.opaque(eqn, ins, where)  # parameters that our rule does not know
         if name == "scan" and eqn.params["length"] <= MAX_STEPS:
@@ -192,6 +194,8 @@ class _Inliner:
         if name == "unstack":
             return self.unstack(eqn, ins, where)
         body = _inner(eqn.params)
+        if name in CUSTOM and _is_relu(eqn) and len(ins) == 1 and not self.atomic:
+            return self.tape.apply("relu", {}, ins, where)
         if name in CUSTOM and self.atomic:
             body = None
         if body is not None and name != "scan":
@@ -291,6 +295,14 @@ class _Inliner:
         forward, backward = compiled(eqn)
         outs = forward(*(self.tape.values[i] for i in ins))
         return self.tape.record(eqn.primitive.name, eqn.params, ins, outs, where, backward, forward)
+
+
+def _is_relu(eqn) -> bool:
+    """Is it `jax.nn.relu`, whose slope at 0 is 0 and not that of the maximum in its body?"""
+    body = _inner(eqn.params)
+    steps = getattr(body, "eqns", ())
+    named = steps[0].params.get("name") if len(steps) == 1 else None
+    return "relu" in (eqn.params.get("name"), named)
 
 
 def _ordinal(eqn) -> str:

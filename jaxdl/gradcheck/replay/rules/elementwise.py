@@ -2,8 +2,7 @@
 
 `UNARY[name] = (f, df)` with `df(x, y)` the derivative at x, where y = f(x). `BINARY[name]`
 holds f and the two partial derivatives `dx(x, y, out)`, `dy(x, y, out)`. Conventions at kinks
-are those of `jax.grad`: the two sides of a tie share the gradient, |x| has slope 1 at 0
-(but 0 where it is part of a smooth function, which has a derivative of its own).
+are those of `jax.grad`: the two sides of a tie share the gradient, |x| has slope 1 at 0.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,9 @@ import numpy as np
 from scipy import special
 
 Params = dict[str, Any]
+
+AT_ZERO = "slope at zero"
+"""Parameter of an |x| whose slope at 0 is not 1, as in a function with a derivative of its own."""
 
 
 def _zero(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -40,6 +42,7 @@ UNARY: dict[str, tuple[Callable, Callable]] = {
     "expm1": (np.expm1, lambda x, y: y + 1),
     "tanh": (np.tanh, lambda x, y: 1 - y * y),
     "logistic": (special.expit, lambda x, y: y * special.expit(-x)),
+    "relu": (lambda x: np.maximum(x, 0), lambda x, y: (x > 0) * 1.0),
     "sin": (np.sin, lambda x, y: np.cos(x)),
     "cos": (np.cos, lambda x, y: -np.sin(x)),
     "tan": (np.tan, lambda x, y: 1 + y * y),
@@ -56,7 +59,6 @@ UNARY: dict[str, tuple[Callable, Callable]] = {
     "cbrt": (np.cbrt, lambda x, y: y / (3 * x)),
     "square": (np.square, lambda x, y: 2 * x),
     "abs": (np.abs, lambda x, y: np.where(x >= 0, 1.0, -1.0)),
-    "smooth_abs": (np.abs, lambda x, y: np.sign(x)),
     "erf": (special.erf, lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erfc": (special.erfc, lambda x, y: -2 / np.sqrt(np.pi) * np.exp(-x * x)),
     "erf_inv": (special.erfinv, lambda x, y: np.sqrt(np.pi) / 2 * np.exp(y * y)),
@@ -211,6 +213,16 @@ def _select() -> tuple[Callable, Callable]:
     return forward, backward
 
 
+def _abs() -> tuple[Callable, Callable]:
+    forward, usual = unary("abs")
+
+    def backward(params, ct, ins, out):
+        (back,) = usual(params, ct, ins, out)
+        return (np.where(ins[0] == 0, params.get(AT_ZERO, 1.0) * ct, back),)
+
+    return forward, backward
+
+
 def _clamp() -> tuple[Callable, Callable]:
     def forward(params, low, x, high):
         return np.minimum(np.maximum(x, low), high)
@@ -230,5 +242,6 @@ RULES: dict[str, tuple[Callable, Callable | None]] = {
     "convert_element_type": _convert(),
     "round": _round(),
     "select_n": _select(),
+    "abs": _abs(),
     "clamp": _clamp(),
 }
