@@ -135,6 +135,19 @@ def cells(p, x, y, bug=""):
     return jnp.mean((h.sum(axis=1) - y) ** 2)
 
 
+def one_by_one(p, x, y, bug=""):
+    """A recurrence, one example after the other."""
+    total = 0.0
+    for i in range(len(x)):
+        h = jnp.zeros(3)
+        for t in range(4):
+            seen = stop(p["u"]) if (bug, t) == ("use", 3) else p["u"]
+            h = stop(h) if (bug, t) == ("window", 2) else h
+            h = jnp.tanh(x[i, t] @ seen + h @ p["w"])
+        total = total + jnp.sum((h - y[i]) ** 2)
+    return total / len(x)
+
+
 def evidence(p, x, y, bug=""):
     mu, log_variance = x @ p["m"], x @ p["v"]
     data = jnp.sum((mu + jnp.exp(0.5 * log_variance) * y) ** 2)
@@ -309,6 +322,14 @@ BUGS = {
     "a state of two parts cut between two steps": (
         cells, of(cells, "window"), named("uw", (3, 8), (2, 8)), draw((5, 4, 3), (5,)),
         (0, 1), "timesteps_truncated",
+    ),
+    "a state cut between two steps, one example after the other": (
+        one_by_one, of(one_by_one, "window"), named("uw", (2, 3), (3, 3)),
+        draw((5, 4, 2), (5, 3)), (0, 1), "timesteps_truncated",
+    ),
+    "the last step's use of a weight, one example after the other": (
+        one_by_one, of(one_by_one, "use"), named("uw", (2, 3), (3, 3)),
+        draw((5, 4, 2), (5, 3)), (0, 1), "timesteps_truncated",
     ),
     "two of three uses with the wrong sign": (
         evidence, of(evidence, "sign"), named("mv", (3, 2), (3, 2)), draw((5, 3), (5, 2)),

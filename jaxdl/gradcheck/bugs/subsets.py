@@ -7,6 +7,7 @@ over. Across the repetitions of a line (an unrolled loop), an edge is cut in som
 import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
+from jaxdl.gradcheck.bugs.steps import nests
 from jaxdl.gradcheck.replay.addresses import handed_on, loops
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
@@ -142,7 +143,8 @@ def _repetitions(case: Case, node: Node) -> dict:
         if not is_first(tape, node, p):
             continue
         words, noun = loop_words(case, node, p, members)
-        for what, keep in distinct({**_windows(n), **kept_sets(n)}).items():
+        sets = {**_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
+        for what, keep in distinct(sets).items():
             if not keep[k]:
                 found["repetition", p, what] = Variant(
                     lambda c, p=p: scaled_edge(p, 0.0),
@@ -170,6 +172,19 @@ def _windows(n: int) -> dict[str, np.ndarray]:
     first = {f"the first {k}": index < k for k in range(1, min(n, 9))}
     chunks = {f"all but every {k}th": index % k != 0 for k in range(2, min(n, 9))}
     return {**last, **first, **chunks}
+
+
+def _of_every_round(n: int, size: int | None) -> dict[str, np.ndarray]:
+    """The last few repetitions for each example, where a loop over examples is in or around this.
+
+    The time steps of each example, say, one example after the other.
+    """
+    found = {}
+    for _, length, stride in nests(n, size):
+        turn = np.arange(n) // stride % length
+        of = f"of every {length}" if stride == 1 else f"of {length} rounds"
+        found |= {f"{what} {of}": keep[turn] for what, keep in _windows(length).items()}
+    return found
 
 
 def loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[str, ...], str]:
