@@ -87,6 +87,32 @@ def test_orders_of_entries_are_named(case):
     assert [f.cause for f in found] == [cause], found
 
 
+def scaled(p, x, y):
+    """A scale as its logarithm, in two terms, and a softplus of another."""
+    s, width = jnp.exp(p["s"]), jax.nn.softplus(p["t"])
+    return jnp.mean(((x - y) / s) ** 2 + p["s"] + width * x**2 - jnp.log(width))
+
+
+OTHERS = {
+    "the scale itself": ("s", lambda v: jnp.exp(-v), "exp θ"),
+    "the softplus": ("t", lambda v: 1 / jax.nn.sigmoid(v), "softplus θ"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_gradients_with_respect_to_another_quantity_are_named(case):
+    leaf, factor, what = OTHERS[case]
+
+    def grad(p, x, y):
+        g = jax.grad(scaled)(p, x, y)
+        return g | {leaf: g[leaf] * factor(p[leaf])}
+
+    p, args = named("st", (4,), (4,)), draw((6, 4), (6, 4), seed=1)
+    found = findings(scaled, grad, p, args, batch=(0, 1))
+    assert [f.cause for f in found] == ["activation_derivative_missing"], found
+    assert f"with respect to {what}" in found[0].explanation or "left out" in found[0].explanation
+
+
 def picture(p, x, y, keep=None):
     """A convolution; its kernel's gradient sums over some of the places alone."""
 

@@ -79,6 +79,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
+        if name == "a" and node.prim in ("add", "sub") and len(tape.moving(node)) == 1:
+            first = ("clip_or_eps_ignored", "unknown")  # what is added to f is taken for part of it
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
         cost = 0.75 if name in TWICE or name in TERMS else 0.7

@@ -93,15 +93,7 @@ def _finished(case: Case, leaf: int) -> dict:
                 fitted=True,
                 name=lambda cs, ms, power=power: _penalty_name(case, leaf, power, cs, ms),
             )
-    with np.errstate(all="ignore"):
-        for text, what, factor in (("multiplied", "1/θ", theta), ("divided", "θ", 1 / theta)):
-            if np.all(np.isfinite(factor)):
-                found["times", text] = exact(
-                    lambda ct, factor=factor: ct * factor,
-                    ("path_dropped", "activation_derivative_missing", "unknown"),
-                    f"a factor {what} is left out: the gradient is {text} by the parameter itself",
-                    0.85,
-                )
+    found.update(_of_another(theta, exact))
     if not _has_uses(tape, leaf):
         found["scale"] = Variant(
             rule=lambda c: finished(lambda ct: c * ct)(c),
@@ -114,6 +106,34 @@ def _finished(case: Case, leaf: int) -> dict:
 
 def _has_uses(tape: Tape, leaf: int) -> bool:
     return bool(tape.users(tape.inputs[leaf]))
+
+
+OF_OTHERS: dict[str, tuple[str, Callable]] = {
+    "log |θ|": ("path_dropped", lambda x: x),
+    "θ²/2": ("path_dropped", lambda x: 1 / x),
+    "exp θ": ("activation_derivative_missing", lambda x: np.exp(-x)),
+    "exp(θ/2)": ("activation_derivative_missing", lambda x: 2 * np.exp(-x / 2)),
+    "exp(−θ)": ("activation_derivative_missing", lambda x: -np.exp(x)),
+    "softplus θ": ("activation_derivative_missing", lambda x: 1 + np.exp(-x)),
+    "sigmoid θ": ("activation_derivative_missing", lambda x: 2 + np.exp(x) + np.exp(-x)),
+    "tanh θ": ("activation_derivative_missing", lambda x: np.cosh(x) ** 2),
+}
+"""Functions u of a parameter θ: what ∂L/∂u for ∂L/∂θ is called, and dθ/du."""
+
+
+def _of_another(theta: np.ndarray, exact: Callable) -> dict:
+    """∂L/∂u = ∂L/∂θ · dθ/du, for a function u of the parameter."""
+    found: dict = {}
+    for what, (word, factor) in OF_OTHERS.items() if not np.iscomplexobj(theta) else ():
+        with np.errstate(all="ignore"):
+            slope = factor(theta)
+        if np.all(np.isfinite(slope)) and np.any(slope):
+            words = (word, "path_dropped", "activation_derivative_missing", "unknown")
+            text = f"it is the gradient with respect to {what}, for that of the parameter θ"
+            found["of another", what] = exact(
+                lambda ct, slope=slope: ct * slope, tuple(dict.fromkeys(words)), text, 0.85
+            )
+    return found
 
 
 def _arrangements(tape, leaf, shape, exact) -> dict:
