@@ -21,23 +21,24 @@ def leftover(
             rest.append(i)
         else:
             text = f"{names[i]}: wrong at {place} and nowhere else."
-            alone = len(bits(left)) == 1 and not _is_taken_apart(cases[0], i)
-            words = _words_of(place, alone)
+            words = _words_of(place, len(bits(left)) == 1, _is_taken_apart(cases[0], i))
             findings.append(Finding(words[0], words[1:], (names[i],), text, worst(cases, i)))
     if rest:  # whatever is wrong with these may be what is wrong at the single places, too
         findings.insert(0, unknown(cases, rest, names, stopped))
     return tuple(findings)
 
 
-def _words_of(place: str, alone: bool) -> tuple[str, ...]:
+def _words_of(place: str, alone: bool, taken_apart: bool) -> tuple[str, ...]:
     """What a single wrong place is called.
 
-    A whole row is seldom a slip of one place; one in each of several leaves never is, nor is one of
-    rows that the loss uses in different ways, such as the taps of a filter.
+    One in each of several leaves is seldom a slip of one place, nor is a whole row, least of all
+    of rows that the loss uses in different ways, such as the taps of a filter.
     """
+    if not alone:
+        return ("unknown", "wrong_entry")
     if place.startswith("entry"):
         return ("wrong_entry",)
-    return ("wrong_entry", "unknown") if alone else ("unknown", "wrong_entry")
+    return ("unknown", "wrong_entry") if taken_apart else ("wrong_entry", "unknown")
 
 
 def _is_taken_apart(case: Case, leaf: int) -> bool:

@@ -71,6 +71,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     )
     if all(n.prim in NO_ACTIVATION or is_linear(tape, n) for n in region.nodes):
         words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
+    if np.size(z) == 1 and len(tape.lines[tape.line(node)]) == 1:
+        words += ("scale",)
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
     wrong = ("activation_derivative_wrong",)
     unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation

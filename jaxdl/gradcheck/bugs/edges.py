@@ -196,7 +196,7 @@ def _batch(case, node, position, leaf, found, at) -> Name | None:
         power = 1 if close(factor, size) else -1 if close(factor, 1 / size) else 0
     if power == 0:
         return None
-    extra = ("scale",) if not found.sure else ()
+    extra = () if found.sure and close(factor, 1.0) else ("scale",)
     if not found.sure and size == 2:  # a stray factor is likelier than a sum over two examples
         word = "batch_mean_missing" if power == 1 else "batch_mean_doubled"
         return Name(("scale", word), f"multiplied by {written(factor)}{at}", 0.6)

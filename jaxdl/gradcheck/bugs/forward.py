@@ -38,6 +38,8 @@ class WithoutStep(NamedTuple):
         values, touched = case.memo[key]
         first = tape.nodes[skipped[0]]
         words, what = left_out(tape, first) or ((), "")
+        if len({factor_of(tape, tape.nodes[i]) for i in skipped}) > 1:  # such as a weight a step
+            words, what = ("unknown", "scale"), "its factors"
         text = f"the gradient is that of a loss without {what} at {line(first)}"
         return [
             (i, Variant(lambda c, i=i: _rule(values, i in skipped), 0, words, text, 0.7))

@@ -295,6 +295,8 @@ def _shifts(case: Case, node: Node) -> dict:
             if wrap and all(shape[a] == 2 for a in move):
                 continue  # that turns them round
             words = SHIFT if leaf is None else shift_words(tape, leaf, next(iter(move)))
+            if node.prim == "gather":  # an index off by one
+                words = ("unknown", "wrong_entry", "stale_operand", *SHIFT)
             found["shift", p, tuple(move.items()), wrap] = Variant(
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),
                 tape.leaves[node.ins[p]],

@@ -142,6 +142,12 @@ def _constant(position: int, k: float) -> Rule:
     return lambda sweep, node, ct: [(node.ins[position], k * ct)]
 
 
+EVERY: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("every entry", "every place of the window"), ("activation_derivative_missing",)
+)
+"""Further words where no winner is looked for at all."""
+
+
 def _extrema(case: Case, node: Node) -> dict:
     axes = tuple(node.params["axes"])
     x, out = case.tape.values[node.ins[0]], case.tape.values[node.outs[0]]
@@ -169,7 +175,7 @@ def _extrema(case: Case, node: Node) -> dict:
                 lambda sweep, node, ct: [(node.ins[0], keep_axes(ct, axes) * share)]
             ),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong", "unknown"),
+            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ()), "unknown"),
             f"the gradient of a maximum goes to {what} at {line(node)}",
             0.6,
         )
@@ -212,7 +218,7 @@ def _pooling(case: Case, node: Node) -> dict:
         what: Variant(
             spread(share),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong"),
+            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ())),
             f"the gradient of max-pooling goes to {what} at {line(node)}",
             0.6,
         )

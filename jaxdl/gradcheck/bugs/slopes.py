@@ -29,11 +29,13 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
 
         return Variant(diverted(region, derivative), reach, words, text + at, cost)
 
-    found["cotangent"] = masked(
-        lambda sweep, node, ct: ct > 0,
-        "the mask is taken from the sign of the incoming gradient",
-        0.5,
-    )
+    positive = case.base.ct(region.a) > 0
+    if np.any(positive) and not np.all(positive):  # else it says no more than one slope everywhere
+        found["cotangent"] = masked(
+            lambda sweep, node, ct: ct > 0,
+            "the mask is taken from the sign of the incoming gradient",
+            0.5,
+        )
     found["both"] = masked(
         lambda sweep, node, ct: (ct > 0) & (z > 0), "the mask also asks for a positive gradient"
     )
@@ -42,7 +44,7 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     found["inverted"] = masked(
         lambda sweep, node, ct: z < 0,
         "the mask is inverted",
-        0.5,
+        0.6 if mirror else 0.5,
         mirror
         + (("activation_derivative_wrong", "relu_mask_wrong") if leaks else ("relu_mask_wrong",)),
     )
