@@ -25,7 +25,7 @@ from jaxdl.gradcheck.replay.regions import (
     picks,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import decides, factor_of, line, mask_of
+from jaxdl.gradcheck.replay.structure import at_line, decides, factor_of, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -48,7 +48,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     tape = case.tape
     z, a = tape.values[region.z], tape.values[region.a]
     _, d = region.evaluate(tape, z)
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     kinked = any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
 
     algebraic = 0.6 if all(plain(tape, n) for n in region.nodes) else 0.0

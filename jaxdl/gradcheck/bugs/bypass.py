@@ -20,7 +20,7 @@ from jaxdl.gradcheck.replay.regions import (
     is_linear,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import ancestors, decides, line
+from jaxdl.gradcheck.replay.structure import ancestors, at_line, decides, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.selectors import Selector
@@ -51,7 +51,7 @@ class Unnormalised(NamedTuple):
             if len(users) != self.count or not _is_normalised(tape, made):
                 continue
             text = f"what comes back from {len(self.users)} of {self.count} uses goes past the "
-            text += f"normaliser at {line(made)}"
+            text += f"normaliser{at_line(made)}"
             above = {tape.nodes[i].prim for i in ancestors(tape, made.ins)}
             words = NORMALISER if "exp" in above else NORMALISER[:1]
             at: dict[int, list[int]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.subsets import kind, masked, summed_axes
 from jaxdl.gradcheck.replay.backward import shift
-from jaxdl.gradcheck.replay.structure import bits, line, penalty_nodes
+from jaxdl.gradcheck.replay.structure import at_line, bits, penalty_nodes
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
@@ -40,7 +40,7 @@ class Subset(NamedTuple):
         words, noun = kind(case, node, n)
         lost = ", ".join(map(str, np.flatnonzero(~keep)[:6]))
         words += ("path_dropped", "unknown")  # a condition may have left them out as well
-        text = f"of {n} {noun}, number {lost} get no gradient at {line(node)}"
+        text = f"of {n} {noun}, number {lost} get no gradient{at_line(node)}"
         rule = masked(self.position, self.axis, keep)
         return [(node.index, Variant(lambda c: rule, 0, words, text, 0.9))]
 

@@ -17,6 +17,7 @@ from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
+    at_line,
     decides,
     factor_of,
     is_no_dropout,
@@ -140,7 +141,7 @@ def name(
     if close(found.factor, 1.0) and found.power == 0:
         return None
     leaf = leaf_at(tape, node, position)
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     for rule in (_penalty, _dropout, _batch, _bias, _zero):
         given = rule(case, node, position, leaf, found, at)
         if given is not None:

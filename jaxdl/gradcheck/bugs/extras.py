@@ -8,7 +8,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.softmax import softmax
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import regions
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -34,7 +34,7 @@ def transposed(case: Case, node: Node) -> dict:
         back = by_position(sweep.tape, node, np.swapaxes(ct, -1, -2))
         return [(node.ins[p], c) for p, c in back]
 
-    text = f"the gradient of a square matrix is transposed at {line(node)}"
+    text = f"the gradient of a square matrix is transposed{at_line(node)}"
     return {"T": Variant(lambda c: rule, tape.leaves[out], ("transpose",), text, 0.6)}
 
 
@@ -49,7 +49,7 @@ def family(case: Case, node: Node) -> dict:
     if not _ends_linear_part(case, node):
         return {}
     v = tape.values[out]
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     with np.errstate(all="ignore"):
         s = 1 / (1 + np.exp(-v))
         factors = {

@@ -14,7 +14,7 @@ from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import is_epsilon
 from jaxdl.gradcheck.replay.rules import RULES
-from jaxdl.gradcheck.replay.structure import factor_of, line, mask_of
+from jaxdl.gradcheck.replay.structure import at_line, factor_of, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
@@ -40,7 +40,7 @@ class WithoutStep(NamedTuple):
         words, what = left_out(tape, first) or ((), "")
         if len({factor_of(tape, tape.nodes[i]) for i in skipped}) > 1:  # such as a weight a step
             words, what = ("unknown", "scale"), "its factors"
-        text = f"the gradient is that of a loss without {what} at {line(first)}"
+        text = f"the gradient is that of a loss without {what}{at_line(first)}"
         return [
             (i, Variant(lambda c, i=i: _rule(values, i in skipped), 0, words, text, 0.7))
             for i in touched

@@ -14,7 +14,7 @@ from jaxdl.gradcheck.replay.rules.windows import (
     conv_back_kernel,
     conv_geometry,
 )
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -78,7 +78,7 @@ def _one_way(case: Case, node: Node, position: int, back, words, text, cost=0.6)
         sent = by_position(sweep.tape, node, ct)
         return [(node.ins[p], back(ct, x, kernel) if p == position else c) for p, c in sent]
 
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     return Variant(lambda c: rule, case.tape.leaves[node.ins[position]], words, text + at, cost)
 
 
@@ -265,7 +265,7 @@ def _both_ways(case: Case, node: Node, shifts: Shifts) -> dict:
             rule(move, wrap),
             reach,
             SHIFT,
-            f"the gradient is shifted by {move} at {line(node)}",
+            f"the gradient is shifted by {move}{at_line(node)}",
             0.6,
         )
         for move, wrap in shifts
@@ -301,7 +301,7 @@ def _shifts(case: Case, node: Node) -> dict:
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),
                 tape.leaves[node.ins[p]],
                 words,
-                f"the gradient is shifted by {move} at {line(node)}",
+                f"the gradient is shifted by {move}{at_line(node)}",
                 0.7,
             )
     return found

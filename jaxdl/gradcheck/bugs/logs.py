@@ -16,7 +16,7 @@ from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.monomials import REPEATS
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, keep_axes
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
@@ -50,7 +50,7 @@ def family(case: Case, node: Node) -> dict:
                 continue
             later = total if which == "after" else None
             for key, what, words, wrong in others(tape, var, later):
-                text = f"{what} in a sum of exponentials on the way back at {line(node)}"
+                text = f"{what} in a sum of exponentials on the way back{at_line(node)}"
                 found[p, which, key] = Variant(
                     lambda c, p=p, wrong=wrong: times(p, wrong),
                     tape.leaves[node.ins[p]], words, text, 0.6,
@@ -76,7 +76,7 @@ def _shares(case: Case, node: Node) -> dict:
             reach = 0
             for k in to:
                 reach |= tape.leaves[pair[k]]
-            text = f"the shares of two terms in a sum of exponentials {what} at {line(node)}"
+            text = f"the shares of two terms in a sum of exponentials {what}{at_line(node)}"
             found["shares", what, to] = Variant(
                 lambda c, pair=pair, first=first, second=second: (
                     lambda sweep, node, ct: [(pair[0], ct * first), (pair[1], ct * second)]

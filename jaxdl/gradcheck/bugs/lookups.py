@@ -14,7 +14,7 @@ from jaxdl.gradcheck.bugs.taps import siblings, window
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
@@ -44,7 +44,7 @@ def _picked(case: Case, node: Node) -> dict:
         picked = hits != 0
         if np.all(picked):
             continue
-        at = f" at {line(pick)}" if line(pick) else ""
+        at = at_line(pick)
         for (words, what), weights in _weights(picked).items():
             for to in _ways(tape, node):
                 found[what, k, to] = Variant(
@@ -105,7 +105,7 @@ def _assigned(case: Case, node: Node) -> dict:
             lambda c, how=(first, added, step): assigned(*how),
             tape.leaves[node.ins[0]],
             words,
-            f"where an index occurs several times, only the {which} counts{scope} at {line(node)}",
+            f"where an index occurs several times, only the {which} counts{scope}{at_line(node)}",
             0.5,
         )
     return found
@@ -141,7 +141,7 @@ def _windowed(case: Case, node: Node) -> dict:
             lambda c, keep=keep: weighted(keep, None),
             tape.leaves[node.outs[0]],
             ("shared_weight_missed", "examples_dropped"),
-            f"where an index is in a window several times, only the {which} counts at {line(node)}",
+            f"where an index is in a window several times, only the {which} counts{at_line(node)}",
             0.55,
         )
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first
 from jaxdl.gradcheck.bugs.subsets import masked
-from jaxdl.gradcheck.replay.structure import line, penalty_nodes
+from jaxdl.gradcheck.replay.structure import at_line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -34,7 +34,7 @@ def family(case: Case, node: Node) -> dict:
         for mark, keep in marks(case).items():
             if not tells(case, node, p, keep):
                 continue
-            text = f"only the examples that an array of zeros and ones marks count at {line(node)}"
+            text = f"only the examples that an array of zeros and ones marks count{at_line(node)}"
             found["mark", p, mark] = Variant(
                 lambda c, p=p, keep=keep: masked(p, axes[0], keep),
                 tape.leaves[node.ins[p]],

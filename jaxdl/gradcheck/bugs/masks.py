@@ -9,11 +9,11 @@ from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.rules.structural import keep_axes
 from jaxdl.gradcheck.replay.rules.windows import pool_places, pool_spread
 from jaxdl.gradcheck.replay.structure import (
+    at_line,
     decides,
     factor_of,
     is_no_dropout,
     leaf_source,
-    line,
     mask_of,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -55,7 +55,7 @@ def _selection(case: Case, node: Node) -> dict:
             lambda c, share=share: sent(share),
             tape.leaves[node.outs[0]],
             ("unknown", "relu_mask_wrong", "path_dropped"),
-            f"the gradient of a selection goes {what} at {line(node)}",
+            f"the gradient of a selection goes {what}{at_line(node)}",
             0.55,
         )
         for what, share in shares.items()
@@ -78,7 +78,7 @@ def _dropout(case: Case, node: Node) -> dict:
         text = "the mask is not applied on the way back"
         text += "" if complete else ", nor its factor"
         found["unmasked", round(kept, 12)] = Variant(
-            lambda c, kept=kept: _constant(p, kept), reach, words, f"{text} at {line(node)}", 0.3
+            lambda c, kept=kept: _constant(p, kept), reach, words, f"{text}{at_line(node)}", 0.3
         )
     return found
 
@@ -176,7 +176,7 @@ def _extrema(case: Case, node: Node) -> dict:
             ),
             case.tape.leaves[node.ins[0]],
             ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ()), "unknown"),
-            f"the gradient of a maximum goes to {what} at {line(node)}",
+            f"the gradient of a maximum goes to {what}{at_line(node)}",
             0.6,
         )
         for key, (what, share) in named.items()
@@ -219,7 +219,7 @@ def _pooling(case: Case, node: Node) -> dict:
             spread(share),
             case.tape.leaves[node.ins[0]],
             ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ())),
-            f"the gradient of max-pooling goes to {what} at {line(node)}",
+            f"the gradient of max-pooling goes to {what}{at_line(node)}",
             0.6,
         )
         for what, share in shares.items()

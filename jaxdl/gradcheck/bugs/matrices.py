@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -53,7 +53,7 @@ def family(case: Case, node: Node) -> dict:
 
 def _variant(case: Case, node: Node, rule, words, text: str) -> Variant:
     reach = case.tape.leaves[node.outs[0]]
-    return Variant(lambda c: rule, reach, words, f"{text} at {line(node)}", 0.5)
+    return Variant(lambda c: rule, reach, words, f"{text}{at_line(node)}", 0.5)
 
 
 def _eigenvalues(case: Case, node: Node) -> dict:

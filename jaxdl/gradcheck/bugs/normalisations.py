@@ -16,7 +16,7 @@ from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import REPEATS, Monomial, monomial
 from jaxdl.gradcheck.replay.regions import is_epsilon
 from jaxdl.gradcheck.replay.rules import RULES
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
@@ -44,7 +44,7 @@ class WithoutEpsilon(NamedTuple):
         tape, found = case.tape, []
         for index in self.selector.nodes(tape):
             node = tape.nodes[index]
-            text = f"the ε or limit at {line(node)} is ignored on the way back"
+            text = f"the ε or limit{at_line(node)} is ignored on the way back"
             found += [
                 (n, Variant(lambda c, rule=rule: rule, 0, ("clip_or_eps_ignored",), text, 0.6))
                 for n, rule in _rules(tape, node, self.where).items()

@@ -10,7 +10,7 @@ from jaxdl.gradcheck.bugs.extras import times
 from jaxdl.gradcheck.bugs.operands import FACTOR
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import KINKED
-from jaxdl.gradcheck.replay.structure import ancestors, line, made
+from jaxdl.gradcheck.replay.structure import ancestors, at_line, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -23,7 +23,7 @@ def family(case: Case, node: Node) -> dict:
     tape = case.tape
     if not tape.is_active(node.index) or node.opaque is not None:
         return {}
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     found = _ignored(case, node)
     for k, (var, factor) in enumerate(normalisers(tape).get(node.outs[0], ())):
         said = f"the normalising factor {made(tape, var)}"
@@ -56,7 +56,7 @@ def _ignored(case: Case, node: Node) -> dict:
         limits = any(tape.nodes[i].prim in KINKED - {"abs"} for i in own)
         words = ("clip_or_eps_ignored", "path_dropped") if limits else FACTOR
         what = "limit to its length" if limits else "normalisation"
-        text = f"the gradient goes past the {what} at {line(node)}"
+        text = f"the gradient goes past the {what}{at_line(node)}"
         reach = tape.leaves[node.outs[0]]
         found["ignored", p] = Variant(lambda c, p=p: _straight(p), reach, words, text, 0.6)
     return found

@@ -21,11 +21,11 @@ from jaxdl.gradcheck.replay.rules import PARTS, RULES
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import (
+    at_line,
     bits,
     decides,
     factor_of,
     leaf_source,
-    line,
     made,
     mask_of,
 )
@@ -103,7 +103,7 @@ def beside(node: Node, position: int, value: np.ndarray) -> Rule:
 def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
     tape, q = case.tape, 1 - p
     other = tape.values[node.ins[q]]
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     found: dict = {}
 
     def substituted(value):
@@ -145,7 +145,7 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     tape = case.tape
     if node.prim not in ("mul", "div") or _is_plain_factor(tape, node):
         return {}
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     text = f"a factor is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
     words = _data_words(tape, node, 1 - p) if data else FACTOR
@@ -200,7 +200,7 @@ def instead(tape: Tape, node: Node, q: int, var: int) -> str:
 def _own(tape: Tape, node: Node, q: int) -> str:
     """The right operand in words; of one made on the same line the place says nothing."""
     place = made(tape, node.ins[q])
-    return "an operand" if place == f"made at {line(node)}" else f"the one {place}"
+    return "an operand" if place == f"made{at_line(node)}" else f"the one {place}"
 
 
 def _is_plain_factor(tape: Tape, node: Node) -> bool:
@@ -274,7 +274,7 @@ def _cotangents(case: Case, node: Node, p: int, reach: int) -> dict:
     """The gradient of a later array in place of that of the product."""
     tape, found = case.tape, {}
     out = node.outs[0]
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     for order in square_transposes(tape.shape(out)) if node.prim == "dot_general" else ():
         found["cotangent transposed", p, order] = Variant(
             lambda c, order=order: replaced(

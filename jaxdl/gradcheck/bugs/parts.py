@@ -19,7 +19,7 @@ from jaxdl.gradcheck.bugs.operands import (
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -37,7 +37,7 @@ def family(case: Case, node: Node) -> dict:
 
 def _variants(case: Case, node: Node, p: int, reach: int) -> dict:
     tape, q = case.tape, 1 - p
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     found: dict = {}
     for i, (own, remade) in enumerate(_pieces(tape, node.ins[q])):
         if leaf_source(tape, own) is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.edges import scaled_edge
-from jaxdl.gradcheck.replay.structure import line, penalty_nodes
+from jaxdl.gradcheck.replay.structure import at_line, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
@@ -26,7 +26,7 @@ class Paths(NamedTuple):
             for index in tape.groups.get(key, []):
                 node = tape.nodes[index]
                 text = f"what comes back through {len(self.keys)} reductions is left out"
-                text += f" (one is at {line(node)})" if line(node) else ""
+                text += f" (one is{at_line(node)})" if line(node) else ""
                 for p in tape.moving(node)[:1]:
                     found.append(
                         (

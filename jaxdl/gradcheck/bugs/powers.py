@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -47,7 +47,7 @@ def family(case: Case, node: Node) -> dict:
     with np.errstate(all="ignore"):
         slopes = dict(_slopes(z, *(found or (None, 1.0))))
         usual = _usual(z, node.prim, found)
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     reach = tape.leaves[node.ins[p]]
     own = leaf_source(tape, node.ins[p]) is not None
     return {

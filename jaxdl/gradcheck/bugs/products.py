@@ -15,7 +15,7 @@ from jaxdl.gradcheck.bugs.operands import FACTOR, between
 from jaxdl.gradcheck.replay.addresses import arranged, variables
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import Monomial, monomial
-from jaxdl.gradcheck.replay.structure import is_mask, leaf_source, line, made
+from jaxdl.gradcheck.replay.structure import at_line, is_mask, leaf_source, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
@@ -85,7 +85,7 @@ def reach(tape: Tape, product: Monomial, to: tuple[int, ...]) -> int:
 def _left_out(case: Case, product: Monomial, values: list) -> dict:
     """A factor left out on the way to some of the others."""
     tape, found = case.tape, {}
-    at = f" at {line(product.top)}" if line(product.top) else ""
+    at = at_line(product.top)
     for k, f in enumerate(product.factors):
         for to in _targets(tape, product, k) if _varies(tape, f.var) else ():
             found["left out", k, to] = Variant(
@@ -101,7 +101,7 @@ def _left_out(case: Case, product: Monomial, values: list) -> dict:
 def _replaced(case: Case, product: Monomial, values: list) -> dict:
     """Another array in place of a factor, on the way to several of the others."""
     tape, found = case.tape, {}
-    at = f" at {line(product.top)}" if line(product.top) else ""
+    at = at_line(product.top)
     for k, f in enumerate(product.factors):
         targets = [to for to in _targets(tape, product, k) if len(to) > 1]
         if not targets or not _varies(tape, f.var):
@@ -134,7 +134,7 @@ def _stale(case: Case, product: Monomial, values: list) -> dict:
     shape = tape.shape(product.top.outs[0])
     factors = {f.var for f in product.factors}
     ends = [i for i in product.moving(tape) if not _is_beside(product, i)]
-    at = f" at {line(product.top)}" if line(product.top) else ""
+    at = at_line(product.top)
     for address, var, order in arranged(tape, product.top, shape):
         if var in tape.raw or not np.any(tape.values[var]):
             continue
@@ -159,7 +159,7 @@ def _cotangents(case: Case, product: Monomial, values: list) -> dict:
     ends = [i for i in leaves if not _is_beside(product, i)]
     if not ends:
         return {}
-    at = f" at {line(product.top)}" if line(product.top) else ""
+    at = at_line(product.top)
     for address, var in variables(tape, product.top, tape.shape(out)):
         if not tape.active[var] or var <= out:
             continue

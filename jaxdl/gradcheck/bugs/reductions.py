@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxdl.gradcheck.coefficients import along
 from jaxdl.gradcheck.replay.backward import Rule
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -34,7 +34,7 @@ def family(case: Case, node: Node) -> dict:
                     reduced(node.ins[p], axes, f, shape),
                     tape.leaves[node.ins[p]],
                     ("bias_reduction_wrong",),
-                    f"its gradient is the {how} over {along(axes)}{CUT * cut} at {line(node)}",
+                    f"its gradient is the {how} over {along(axes)}{CUT * cut}{at_line(node)}",
                     0.5 + 0.2 * (how == "maximum") + 0.1 * cut,
                 )
     return found

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxdl.gradcheck.replay.backward import Rule
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -48,7 +48,7 @@ def family(case: Case, node: Node) -> dict:
     x, y = (_first(tape.values[v], axis, reverse) for v in (z, node.outs[0]))
     if not 1 < len(x) <= LONGEST:
         return {}
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     with np.errstate(all="ignore"):
         slopes = SLOPES[name](x[None], y[:, None])  # (i, j, ...)
     plain = name == "cumsum"

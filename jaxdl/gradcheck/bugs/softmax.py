@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -39,7 +39,7 @@ def family(case: Case, node: Node) -> dict:
             if axis is None or (z := _logits(tape, node, p, axis)) is None:
                 continue
             forms = _log_forms(p, axis) if log else _forms(p, axis)
-            at = f" at {line(node)}" if line(node) else ""
+            at = at_line(node)
             for key, (words, text, back) in forms.items():
                 found[log, key] = Variant(
                     lambda c, back=back, z=z: lambda sweep, node, ct: [(z, back(ct))],

@@ -12,7 +12,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, beside
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import leaf_source, line
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
@@ -54,7 +54,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
         and len({tape.nodes[i].ins[p] for i in members}) > 1
     ):
         return {}  # a parameter of its own at every turn, such as a filter's taps: no time steps
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     taps = len({leaf_source(tape, v) for v in series} - {None}) == 1
     found = {}
     for nest, length, stride in nests(len(series), case.size):
@@ -104,7 +104,7 @@ def along_axis(case: Case, node: Node) -> dict:
     tape = case.tape
     if node.prim not in ("dot_general", "mul") or not tape.is_active(node.index):
         return {}
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     found = {}
     for p in tape.moving(node):
         q = 1 - p

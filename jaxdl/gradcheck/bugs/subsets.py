@@ -13,7 +13,7 @@ from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
-from jaxdl.gradcheck.replay.structure import leaf_source, line, penalty_nodes
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -58,7 +58,7 @@ def _along_axes(case: Case, node: Node) -> dict:
                     lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
                     tape.leaves[node.ins[p]],
                     words,
-                    f"of {n} {noun}, {what} are summed at {line(node)}",
+                    f"of {n} {noun}, {what} are summed{at_line(node)}",
                     cost,
                 )
     for axis, n in enumerate(tape.shape(out)):
@@ -68,7 +68,7 @@ def _along_axes(case: Case, node: Node) -> dict:
                     lambda c, axis=axis, keep=keep: masked(None, axis, keep),
                     tape.leaves[out],
                     ("examples_dropped",),
-                    f"of {n} examples, {what} get a gradient at {line(node)}",
+                    f"of {n} examples, {what} get a gradient{at_line(node)}",
                     0.6,
                 )
     return found
@@ -150,7 +150,7 @@ def _repetitions(case: Case, node: Node) -> dict:
                     lambda c, p=p: scaled_edge(p, 0.0),
                     tape.leaves[node.ins[p]],
                     words,
-                    f"of {n} {noun}, {what} are followed back at {line(node)}",
+                    f"of {n} {noun}, {what} are followed back{at_line(node)}",
                     0.7,
                 )
     return found

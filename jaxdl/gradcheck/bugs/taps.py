@@ -15,7 +15,7 @@ from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -42,7 +42,7 @@ def family(case: Case, node: Node) -> dict:
 
 
 def _variant(case: Case, node: Node, position: int, step: int, rule: Rule) -> Variant:
-    text = f"the slices of an array are taken {step} apart on the way back at {line(node)}"
+    text = f"the slices of an array are taken {step} apart on the way back{at_line(node)}"
     return Variant(lambda c: rule, case.tape.leaves[node.ins[position]], WORDS, text, 0.6)
 
 
@@ -69,7 +69,7 @@ def _read(case: Case, node: Node, p: int) -> dict:
             return [value if i == q else x for i, x in enumerate(own)]
 
         text = f"the windows of an array are read {places(move)} from the right place"
-        text += f" on the way back at {line(node)}"
+        text += f" on the way back{at_line(node)}"
         rule = replaced(node, p, ins=moved)
         found["moved", p, move] = Variant(
             lambda c, rule=rule: rule, tape.leaves[node.ins[p]], WORDS, text, 0.65

@@ -12,7 +12,7 @@ from jaxdl.gradcheck.bugs.operands import beside
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import line
+from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -36,7 +36,7 @@ def family(case: Case, node: Node) -> dict:
     tape, found = case.tape, {}
     if node.prim not in ("mul", "dot_general") or not tape.is_active(node.index):
         return {}
-    at = f" at {line(node)}" if line(node) else ""
+    at = at_line(node)
     for p in tape.moving(node):
         q = 1 - p
         if node.ins[p] == node.ins[q]:

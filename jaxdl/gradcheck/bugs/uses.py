@@ -16,7 +16,7 @@ from jaxdl.gradcheck.bugs.edges import is_shared, scaled_edge
 from jaxdl.gradcheck.bugs.subsets import loop_words
 from jaxdl.gradcheck.replay.backward import by_position, shift
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import bits, line, penalty_nodes
+from jaxdl.gradcheck.replay.structure import at_line, bits, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
@@ -97,7 +97,7 @@ def _named(case: Case, leaf: int, sites: list[Use], lost: list[Use], negated: bo
     tape = case.tape
     node, position = tape.nodes[lost[0][0]], lost[0][1]
     numbers = ", ".join(str(sites.index(site)) for site in lost[:6])
-    at = f" (one is at {line(node)})" if line(node) else ""
+    at = f" (one is{at_line(node)})" if line(node) else ""
     if negated:
         return ("sign",), f"of {len(sites)} uses, number {numbers} count with the wrong sign{at}"
     lines = {tape.line(tape.nodes[index]) for index, _ in sites}

@@ -28,6 +28,12 @@ def line(node: Node) -> str:
     return f"{os.path.basename(where[-1][0])}:{where[-1][1]}" if _is_frames(where) else ""
 
 
+def at_line(node: Node) -> str:
+    """ " at file.py:44", or "" for a node that no line of the caller's led to."""
+    place = line(node)
+    return f" at {place}" if place else ""
+
+
 @lru_cache(maxsize=4096)
 def innermost(where: Any) -> Any:
     """Where a node was made, without the lines that led there: the same for every caller."""
