@@ -73,6 +73,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
     if np.size(z) == 1 and len(tape.lines[tape.line(node)]) == 1:
         words += ("scale",)
+    if _is_in_softplus(tape, region):  # σ(−z) for its σ(z)
+        words = ("activation_derivative_wrong", *words)
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
     wrong = ("activation_derivative_wrong",)
     unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
@@ -112,6 +114,18 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         found.update(slopes.variants(case, node, region, z, d, at))
     found.update(_elsewhere(case, node, region, d, at))
     return {key: v for key, v in found.items() if v is not None}
+
+
+def _is_in_softplus(tape: Tape, region: Region) -> bool:
+    """Is it the exponential in log(1 + exp z)?"""
+    users = tape.users(region.a)
+    if region.nodes[-1].prim != "exp" or len(users) != 1:
+        return False
+    after = tape.nodes[users[0][0]]
+    if after.prim in ("add", "add_any") and len(tape.moving(after)) == 1:
+        users = tape.users(after.outs[0])
+        return len(users) == 1 and tape.nodes[users[0][0]].prim == "log"
+    return after.prim == "log1p"
 
 
 def plain(tape: Tape, node: Node) -> bool:
