@@ -117,12 +117,15 @@ class Referee:
         return u
 
     def _on_kink(self, u: list[np.ndarray], auto: np.ndarray, k: int) -> bool:
-        """Whether the derivatives from both sides exist and differ."""
+        """Whether the derivatives from both sides exist and differ, by much or by what is asked."""
         size = float(np.linalg.norm(np.abs(auto * u[k])))
+        expected = float(np.sum(auto * u[k]).real)
         for step in (1e-5, 1e-7):
             both = numerical.sides(self.value, self.theta, u, step)
             gap = abs(both.right - both.left)
-            if gap > 1e-4 * max(size, abs(both.left), abs(both.right)) and gap > 10 * both.error:
+            scale = max(size, abs(both.left), abs(both.right))
+            explains = min(abs(expected - both.left), abs(expected - both.right)) <= gap
+            if gap > 10 * both.error and (gap > 1e-4 * scale or explains):
                 return True
         return False
 

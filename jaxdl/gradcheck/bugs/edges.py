@@ -29,6 +29,7 @@ from jaxdl.gradcheck.replay.structure import (
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
+from jaxdl.gradcheck.selectors import LEVELS, members
 
 
 def scaled_edge(position: int, c: float) -> Rule:
@@ -309,7 +310,18 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     if carries(tape, node, position):
         return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
     words = ("path_dropped", "examples_dropped") if _chosen(case, node) else ("path_dropped",)
+    if _made_by_helper(tape, node.ins[position]):
+        words += ("shared_weight_missed",)  # one of several times that a network is applied
     return Name(words, text, 0.5)
+
+
+def _made_by_helper(tape: Tape, var: int) -> bool:
+    """Was it made on a line that several calls run?"""
+    node = tape.maker(var)
+    if node is None:
+        return False
+    same = members(tape, "place")[LEVELS["place"](tape.key(node))]
+    return len({tape.nodes[i].where for i in same}) > 1
 
 
 def _chosen(case: Case, node: Node) -> bool:

@@ -11,10 +11,10 @@ from jaxdl.gradcheck.replay.rules.windows import pool_places, pool_spread
 from jaxdl.gradcheck.replay.structure import (
     at_line,
     decides,
-    factor_of,
     is_no_dropout,
     leaf_source,
     mask_of,
+    scaled_beside,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -95,19 +95,12 @@ def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     known = ("dropout_mask_missing",)
     if is_no_dropout(tape, node):
         return ("unknown", *known)
-    if mask is None or float(np.max(mask)) != 1.0 or _scaled_beside(tape, node):
+    if mask is None or float(np.max(mask)) != 1.0 or scaled_beside(tape, node):
         return known
     (p,) = tape.moving(node)
     shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
     one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
     return ("unknown", *known) if shapes_a_parameter or one_a_term else known
-
-
-def _scaled_beside(tape: Tape, node: Node) -> bool:
-    """Does a constant of more than 1 multiply what comes into a mask or goes out of it?"""
-    (p,) = tape.moving(node)
-    beside = [tape.maker(node.ins[p]), *(tape.nodes[n] for n, _ in tape.users(node.outs[0]))]
-    return any(n is not None and (factor_of(tape, n) or 0.0) > 1 for n in beside)
 
 
 def _goes_into_weights(tape: Tape, node: Node) -> bool:

@@ -120,12 +120,14 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
             substituted(np.eye(len(other))), reach, ("path_dropped", "stale_operand"),
             f"the product with a square matrix is left out on the way back{at}", 0.65,
         )  # fmt: skip
-    sources = _sources(tape, node.ins[p])
+    sources, terms = _sources(tape, node.ins[p]), _terms(tape, node.ins[q])
     for address, var, order in arranged(tape, node, np.shape(other)):
         moves = address[0] in MOVING  # at one end of a loop there may be nothing but zeros
         if var == node.ins[q] or not (moves or np.any(tape.values[var])):
             continue
         words = ("stale_operand",)
+        if var in terms:
+            words = ("path_dropped", "stale_operand", "unknown")
         if var in sources or (not tape.active[node.ins[q]] and made_from(tape, node.ins[q], var)):
             words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
         if mask_of(tape, node) is not None:
@@ -148,7 +150,7 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     at = at_line(node)
     text = f"a factor is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
-    words = _data_words(tape, node, 1 - p) if data else FACTOR
+    words = _data_words(tape, node, 1 - p) if data else factor_words(tape, [node.ins[1 - p]])
     if (node.index, p) in inside(tape):  # z g(z) with the derivative g + g′
         words = ("activation_derivative_wrong", *FACTOR)
     found = {("factor", p): Variant(lambda c: _unmultiplied(p), reach, words, text, 0.65)}
@@ -157,6 +159,13 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
         again = ("unknown",) if words == DATA_FACTOR else ("scale", "unknown")
         found["twice", p] = Variant(lambda c: _multiplied_twice(p), reach, again, text, 0.65)
     return found
+
+
+def factor_words(tape: Tape, factors: list[int]) -> tuple[str, ...]:
+    """What it is called if factors that parameters move are left out: of numbers, also a scale."""
+    values = [np.ravel(tape.values[v]) for v in factors]
+    numbers = all(x.size and np.all(x == x[0]) for x in values)
+    return (*FACTOR, "scale") if numbers else FACTOR
 
 
 def _data_words(tape: Tape, node: Node, q: int) -> tuple[str, ...]:
@@ -255,6 +264,17 @@ def _sources(tape: Tape, var: int) -> set[int]:
     return found
 
 
+def _terms(tape: Tape, var: int) -> set[int]:
+    """Of a sum, the variables that are added up in it, partial sums included."""
+    found, stack = set(), [var]
+    while stack:
+        source = tape.maker(stack.pop())
+        if source is not None and source.prim in (*SUMS, *PLUMBING, "neg") and len(found) < NEAR:
+            found.update(source.ins)
+            stack += source.ins
+    return found
+
+
 def _is_square(matrix: np.ndarray) -> bool:
     return np.ndim(matrix) == 2 and len(matrix) == len(matrix[0]) > 1
 
@@ -310,7 +330,8 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         chosen = [n for n in path if n.prim == "select_n" and not decides(tape, n)]
         curved = [n for n in path if not is_linear(tape, n) and n not in chosen]
         if path and all(n.prim in ("mul", "div", "neg") for n in path) and _scales(tape, path):
-            return FACTOR, "the gradient behind a factor is used"
+            factors = [v for n in path for v in n.ins if v not in (out, *(m.outs[0] for m in path))]
+            return factor_words(tape, factors), "the gradient behind a factor is used"
         if curved and all(n.prim in ALGEBRAIC for n in curved):
             return ("path_dropped", "stale_operand"), "the gradient behind a formula is used"
         if curved:

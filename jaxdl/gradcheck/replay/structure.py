@@ -74,10 +74,9 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
         if node is None or not tape.active[var]:
             continue
         moving = tape.moving(node)
-        scalar = all(np.size(tape.values[v]) == 1 for v in node.ins)
-        joins = node.prim in SUMS
-        passes = node.prim in LINEAR_SCALAR or scales(tape, node)
-        if scalar and (joins or passes):
+        joins = node.prim in SUMS or node.prim == "reduce_sum"
+        passes = node.prim in LINEAR_SCALAR or _scales_evenly(tape, node)
+        if joins or passes:
             path[node.index] = [node.ins[p] for p in moving]
             stack += path[node.index]
         else:
@@ -94,6 +93,12 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
             serving.add(index)
             penal |= set(tape.nodes[index].outs)
     return frozenset(serving)
+
+
+def _scales_evenly(tape: Tape, node: Node) -> bool:
+    """Does it multiply or divide its one active operand by a single number?"""
+    others = [np.ravel(tape.values[v]) for v in node.ins if not tape.active[v]]
+    return scales(tape, node) and all(x.size and np.all(x == x[0]) for x in others)
 
 
 def only_rows(tape: Tape, term: int) -> bool:
@@ -272,9 +277,21 @@ def mask_of(tape: Tape, node: Node) -> np.ndarray | None:
 
 
 def is_no_dropout(tape: Tape, node: Node) -> bool:
-    """Is the mask of this node an identity matrix, or made of data by a comparison?"""
+    """Is the mask of this node an identity matrix, or made of data by a comparison?
+
+    With a factor such as 1/keep_prob beside it a comparison makes a mask of dropout, too.
+    """
     mask = mask_of(tape, node)
-    return mask is not None and (_is_diagonal(mask) or _is_compared(tape, node))
+    if mask is None:
+        return False
+    return _is_diagonal(mask) or (_is_compared(tape, node) and not scaled_beside(tape, node))
+
+
+def scaled_beside(tape: Tape, node: Node) -> bool:
+    """Does a constant of more than 1 multiply what comes into a mask or goes out of it?"""
+    (p,) = tape.moving(node)
+    beside = [tape.maker(node.ins[p]), *(tape.nodes[n] for n, _ in tape.users(node.outs[0]))]
+    return any(n is not None and (factor_of(tape, n) or 0.0) > 1 for n in beside)
 
 
 def _is_compared(tape: Tape, node: Node) -> bool:
