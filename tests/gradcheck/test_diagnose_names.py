@@ -50,6 +50,23 @@ def joined(p, x, y, bug=""):
     return jnp.mean(jnp.sum((state - y) ** 2, axis=1))
 
 
+def drawn(p, x, y, draws, bug=""):
+    """Dropout by comparing draws that are given, and a penalty inside the mean over examples."""
+    hidden = jnp.tanh(x @ p["w"])
+    kept = (draws < 0.7).astype(x.dtype)
+    dropped = {"mask": hidden / 0.7, "scale": hidden * kept}.get(bug, hidden * kept / 0.7)
+    out = as_if(hidden * kept / 0.7, dropped) @ p["v"]
+    decay = 0.1 * jnp.sum(p["v"] ** 2)
+    return jnp.mean((out - y) ** 2 + (stop(decay) if bug == "decay" else decay))
+
+
+def pushed(p, x, y, bug=""):
+    """A squared hinge; the sign of what it pushes apart is lost on the way back."""
+    apart = jnp.sum((x @ p) ** 2, axis=1)
+    short = jnp.maximum(0.0, 3.0 - (stop(2 * apart) - apart if bug == "sign" else apart))
+    return jnp.mean(short**2)
+
+
 def average(a, x, y, bug=""):
     """An exponential average: states are single numbers."""
     state, total = x[0], 0.0
@@ -195,6 +212,12 @@ CLASSES = draw((3, 3))[0], [*draw((6, 3), seed=1), LABELS, np.array([0.5, 1.7, 2
 RATIOS = draw((3,))[0], [*draw((6, 3), seed=1), POSITIVE], (0, 1)
 TIMES = draw((3,))[0], [*draw((6, 3), seed=1), POSITIVE, EVENTS], (0, 1, 2)
 CHOICES = draw((3,))[0], [*draw((6, 3), seed=1), EVENTS], (0, 1)
+DRAWS = (
+    named("wv", (3, 4), (4,)),
+    [*draw((6, 3), (6,), seed=1), np.random.default_rng(4).random((6, 4))],
+    (0, 1, 2),
+)
+PAIRS = draw((3, 2))[0], draw((6, 3), (6,), seed=1), (0, 1)
 HIDDEN = named("wv", (3, 3), (3,)), [*draw((6, 3), (6,), seed=1), MASK], (0, 1, 2)
 SEEN = named("qk", (2, 2), (2, 2)), draw((5, 4, 2), (5, 4, 2), seed=1), (0, 1)
 TEXTS = named("kv", (4, 4), (2,)), draw((5, 5, 2), (5,), seed=1), (0, 1)
@@ -210,6 +233,10 @@ BUGS = {
     "twice the penalty on looked-up rows": (bag, "doubled", *ROWS, "l2_scaled"),
     "the whole table for the looked-up rows": (bag, "whole", *ROWS, "l2_scaled"),
     "looked-up rows for the whole table": (table, "seen", *ROWS, "l2_missing"),
+    "a mask of draws that are given": (drawn, "mask", *DRAWS, "dropout_mask_missing"),
+    "the factor beside it": (drawn, "scale", *DRAWS, "dropout_scale_missing"),
+    "no penalty inside a mean": (drawn, "decay", *DRAWS, "l2_missing"),
+    "what a squared hinge pushes apart": (pushed, "sign", *PAIRS, "sign"),
     "an example's weight": (weighted, "left out", *LINEAR, "unknown"),
     "an example's weight and the half": (weighted, "halved", *LINEAR, "unknown"),
     "an example's weight, twice": (weighted, "twice", *LINEAR, "unknown"),

@@ -29,6 +29,18 @@ def test_a_note_says_what_the_gradients_are_on_a_kink():
     assert "There at [1] it is 1, not 0: ≥ in place of > in a mask" in " ".join(report.notes)
 
 
+def test_a_small_kink_is_one_too():
+    """A unit at exactly 0 that hardly counts beside a smooth part."""
+
+    def loss(w):
+        return jnp.sum(jnp.sin(w)) + 3e-5 * jnp.sum(jax.nn.relu(w[:1]))
+
+    def by_hand(w):
+        return jnp.cos(w) + 3e-5 * (w > 0) * jnp.array([1.0, 0.0, 0.0])
+
+    assert verdict(loss, by_hand, np.array([0.0, 0.4, -2.0])) == "PASS"
+
+
 def test_a_bug_beside_a_kink_still_fails():
     def by_hand(w):
         return (w >= 0).astype(w.dtype) * 1.01

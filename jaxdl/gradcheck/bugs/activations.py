@@ -73,6 +73,9 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
     if np.size(z) == 1 and len(tape.lines[tape.line(node)]) == 1:
         words += ("scale",)
+    unseen = case.base.ct(region.a) == 0
+    if np.any(d) and np.all((d == -1) | unseen):  # as of a hinge that is squared
+        words, what = ("sign", *words), "the sign is wrong"
     if _is_in_softplus(tape, region):  # σ(−z) for its σ(z)
         words = ("activation_derivative_wrong", *words)
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
