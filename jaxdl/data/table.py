@@ -86,9 +86,11 @@ def fit(cells: np.ndarray, names: Sequence[str] = (), row_numbers: bool = False)
         raise ValueError(f"Expected one name for each of {cells.shape[1]} columns, got {names}.")
     encoder = tuple(_decide(cells[:, i], name, row_numbers) for i, name in enumerate(names))
     if not feature_names(encoder):
-        raise ValueError(
-            "No column is left to learn from: " + "; ".join(c.note for c in encoder if c.note)
-        )
+        why = "; ".join(c.note for c in encoder if c.note)
+        advice = "Add columns that say something about each row."
+        if "numbers the rows" in why:
+            advice += " --keep-row-numbers makes those that number the rows features, too."
+        raise ValueError(f"No column is left to learn from: {why}. {advice}")
     return encoder
 
 
@@ -254,7 +256,7 @@ def _number(name, values, gaps, missing, words=(), note="", row_numbers=False) -
     _check_size(values, np.flatnonzero(~missing), name)
     if np.ptp(values) == 0 and not gaps:
         return Column(name, "dropped", note=f"{name!r} is {values[0]:g} in every row")
-    if _counts_rows(name, values) and not gaps and not row_numbers:
+    if counts_rows(name, values) and not gaps and not row_numbers:
         return Column(name, "dropped", note=f"{name!r} numbers the rows")
     median = float(np.median(values))
     q25, q75 = np.percentile(values, [25, 75])
@@ -263,7 +265,7 @@ def _number(name, values, gaps, missing, words=(), note="", row_numbers=False) -
     return Column(name, "number", median, width if heavy else 0.0, words, gaps=gaps, note=note)
 
 
-def _counts_rows(name: str, values: np.ndarray) -> bool:
+def counts_rows(name: str, values: np.ndarray) -> bool:
     """Whether a column called like one holds whole numbers that never repeat."""
     plain = name.strip().lower()
     called = plain in ROW_NUMBER_NAMES or plain.startswith("unnamed:") or plain.endswith("_id")

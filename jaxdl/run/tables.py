@@ -89,10 +89,11 @@ def without_row_numbers(frame: Any, others: set, tell: Callable[[str], None]) ->
     """The table without columns that number its rows, if a feature besides `others` is left.
 
     They hold 1..n or 0..n−1 in the order of the rows, or come first without a name, as the index
-    that pandas writes: whatever they seem to teach is the order of this very file.
+    that pandas writes, or are called "id" or the like and never repeat a whole number: whatever
+    they seem to teach is the order of this very file.
     """
     features = [name for name in frame if name not in others]
-    numbers = [name for name in features if _numbers_rows(frame[name])]
+    numbers = [name for name in features if _numbers_rows(str(name), frame[name])]
     if frame.columns[0] in features and csvfile.is_unnamed(frame.columns[0]):
         numbers = list(dict.fromkeys([frame.columns[0], *numbers]))
     if len(numbers) == len(features):
@@ -107,11 +108,12 @@ def without_row_numbers(frame: Any, others: set, tell: Callable[[str], None]) ->
     return frame.drop(columns=numbers)
 
 
-def _numbers_rows(column):
+def _numbers_rows(name, column):
     values, m = column.to_numpy(), len(column)
-    if values.dtype.kind not in "iuf" or m < FEWEST_NUMBERED:
+    if values.dtype.kind not in "iuf" or m < FEWEST_NUMBERED or not np.isfinite(values).all():
         return False
-    return values[0] in (0, 1) and bool((values == values[0] + np.arange(m)).all())
+    in_order = values[0] in (0, 1) and bool((values == values[0] + np.arange(m)).all())
+    return in_order or table.counts_rows(name, values)
 
 
 def existing(name: str) -> pathlib.Path:

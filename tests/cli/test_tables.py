@@ -208,6 +208,10 @@ def numbered(first, name="i", m=12):
 LEFT_OUT = {
     "from 0": (numbered(0), "'i' numbers the rows"),
     "from 1": (numbered(1), "'i' numbers the rows"),
+    "called so, in another order": (
+        "id,x,y\n" + "".join(f"{i * 5 % 13},{i % 7},{i % 7 / 2}\n" for i in range(13)),
+        "'id' numbers the rows",
+    ),
     "without a name": (numbered(0, ""), "the first column has no name"),
     "the index of a part": (
         ",x,y\n" + "7,1,2.5\n3,2,1.5\n9,4,0.5\n",
