@@ -75,19 +75,19 @@ def _mask(at: Mapping[int, Any], shape: Sequence[int]) -> Any:
 
 def rule(eqn: Any, inputs: list) -> list | None:
     """Rule of `interpret.run` for equations with inputs that are `Moved`."""
-    if interpret.is_call(eqn):
+    if interpret.is_call(eqn) or not any(isinstance(x, Moved | Added) for x in inputs):
         return None
+    if not eqn.outvars:  # it prints, say
+        return interpret.usual(eqn, [dense(x) for x in inputs])
     name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
     if any(isinstance(x, Added) for x in inputs):
         kept = _shifted(eqn, inputs, shape)
         if kept is not None:
             return [kept]
         inputs = [x.dense() if isinstance(x, Added) else x for x in inputs]
-        if not any(isinstance(x, Moved) for x in inputs):
-            return interpret.usual(eqn, inputs)
     moved = [x for x in inputs if isinstance(x, Moved)]
     if not moved:
-        return None
+        return interpret.usual(eqn, inputs)
     first = moved[0]
     if name in ELEMENTWISE and all(_goes_with(x, first, shape) for x in inputs):
         base = interpret.usual(eqn, [_base(x) for x in inputs])[0]

@@ -318,6 +318,18 @@ def test_every_entry_moved_in_turn(name, compiled, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("seen", ["a number", "a parameter"])
+def test_a_loss_that_prints_has_differences(seen, capfd):
+    def printed(w):
+        jax.debug.print("{}", 3.0 if seen == "a number" else w[0, 0])
+        return jnp.sum((X @ w) ** 2 + 1.0 - (X @ w))
+
+    found = numerical.gradient(printed, W)
+    np.testing.assert_allclose(found, 2 * X.T @ X @ W - X.T @ np.ones((6, 4)), rtol=1e-7)
+    jax.effects_barrier()
+    assert capfd.readouterr().out
+
+
 def test_both_ways_to_move_entries_agree_on_values(monkeypatch):
     @jax.jit
     def f(leaves):

@@ -143,6 +143,8 @@ def _gathered(params, ins, out, position) -> Pullback:
 
 def _power(params, ins, out, position) -> Pullback:
     n, x = params["y"], ins[0]
+    if n == 0:
+        return np.zeros_like
     lower = x ** (n - 1) if n >= 1 else 1 / x ** (1 - n)
     return lambda ct: ct * n * lower
 

@@ -181,6 +181,8 @@ def _integer_pow() -> tuple[Callable, Callable]:
 
     def backward(params, ct, ins, out):
         n = params["y"]
+        if n == 0:
+            return (np.zeros_like(ct),)
         return (ct * n * (ins[0] ** (n - 1) if n >= 1 else 1 / ins[0] ** (1 - n)),)
 
     return forward, backward
