@@ -87,7 +87,8 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         text = f"the derivative is taken as {name}"
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
         if name == "a" and node.prim in ("add", "sub") and len(tape.moving(node)) == 1:
-            first = ("clip_or_eps_ignored", "unknown")  # what is added to f is taken for part of it
+            if agree(d, tape.values[node.ins[tape.moving(node)[0]]]):  # exp z + ε for exp z
+                first = ("clip_or_eps_ignored", "unknown")
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
         cost = 0.75 if name in TWICE or name in TERMS else 0.7
@@ -99,8 +100,13 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.6 if flat else 0.4
     )
     mirrored = -region.evaluate(tape, -z)[1]
+    apart = mirrored - d  # of a softplus a constant, which may be a term that is forgotten
+    also = ("path_dropped", "stale_operand") if agree(apart, np.ravel(apart)[:1]) else ()
     found["mirrored"] = variant(
-        mirrored, ("sign", *wrong), "the function's argument has the wrong sign: −f′(−z)", 0.6
+        mirrored,
+        ("sign", *wrong, *also),
+        "the function's argument has the wrong sign: −f′(−z)",
+        0.6,
     )
     for n in region.nodes:
         if len(tape.moving(n)) == 1 and len(region.nodes) > 1:

@@ -128,6 +128,8 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         words = ("stale_operand",)
         if var in terms:
             words = ("path_dropped", "stale_operand", "unknown")
+        elif tape.active[var] and not tape.active[node.ins[q]]:  # data are seldom mistaken so
+            words = ("stale_operand", "path_dropped", "unknown")
         if var in sources or (not tape.active[node.ins[q]] and made_from(tape, node.ins[q], var)):
             words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
         if mask_of(tape, node) is not None:
@@ -350,7 +352,11 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
     if skips_activation(tape, out, var):
         words = ("activation_derivative_missing", "stale_operand", "unknown")
         return words, "the gradient behind the activation is used, without its derivative"
-    return ("stale_operand",), "the gradient of another array is used in a product"
+    text = "the gradient of another array is used in a product"
+    first, last = tape.producer[out], tape.producer[var]
+    if first is not None and last is not None and tape.above[last] >> first & 1:
+        return ("stale_operand", "path_dropped", "unknown"), text  # of one that it goes into
+    return ("stale_operand",), text
 
 
 def _scales(tape: Tape, path: list[Node]) -> bool:
