@@ -81,14 +81,15 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
     found: dict = {"missing": variant(1.0, words, what, 0.3)}
     wrong = ("activation_derivative_wrong",)
     unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
+    sums = node.prim in ("add", "sub") and len(tape.moving(node)) == 1
+    added = tape.values[node.ins[tape.moving(node)[0]]] if sums else None
     for name, formula in FORMULAS.items():
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
         first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
-        if name == "a" and node.prim in ("add", "sub") and len(tape.moving(node)) == 1:
-            if agree(d, tape.values[node.ins[tape.moving(node)[0]]]):  # exp z + ε for exp z
-                first = ("clip_or_eps_ignored", "unknown")
+        if name == "a" and added is not None and agree(d, added):  # exp z + ε for exp z
+            first = ("clip_or_eps_ignored", "unknown")
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
         cost = 0.75 if name in TWICE or name in TERMS else 0.7

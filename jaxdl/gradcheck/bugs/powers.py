@@ -13,7 +13,7 @@ from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
-WRONG = ("activation_derivative_wrong", "unknown")
+WRONG = ("activation_derivative_wrong", "unknown", "stale_operand")
 LOST = ("path_dropped", *WRONG)
 """Of a parameter's own power, written n θⁿ / θ: the factor 1/θ is forgotten."""
 
