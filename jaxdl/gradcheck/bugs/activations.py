@@ -32,6 +32,8 @@ from jaxdl.gradcheck.search import Case, Variant
 NO_ACTIVATION = ALGEBRAIC | {"exp", "exp2", "log", "abs"}
 """Functions that stand in terms of a loss and before scales rather than between layers."""
 
+WRONG = ("activation_derivative_wrong",)
+
 
 def family(case: Case, node: Node) -> dict:
     """Wrong derivatives of every region that ends at this node."""
@@ -46,12 +48,11 @@ def family(case: Case, node: Node) -> dict:
 
 def _variants(case: Case, node: Node, region: Region) -> dict:
     tape = case.tape
-    z, a = tape.values[region.z], tape.values[region.a]
+    z = tape.values[region.z]
     _, d = region.evaluate(tape, z)
     at = at_line(node)
-    kinked = any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
-
     algebraic = 0.6 if all(plain(tape, n) for n in region.nodes) else 0.0
+    unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
 
     def variant(value, words, text, cost):
         if not np.any(value):
@@ -63,26 +64,52 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
             tape.leaves[region.z], words, text + at, cost,
         )  # fmt: skip
 
-    clips = is_clip(tape, region)
-    words = ("activation_derivative_missing",) + (("relu_mask_wrong",) if kinked else ())
-    words = ("clip_or_eps_ignored",) if clips else words
-    what = (
-        "the clip is ignored" if clips else "the derivative of the elementwise function is left out"
-    )
+    found: dict = {
+        "missing": variant(1.0, *_missing(case, node, region, d), 0.3),
+        **_formulas(tape, node, region, d, unsaid, variant),
+        **_at_other_values(tape, region, d, unsaid, variant),
+        **_skips(tape, region, z, variant),
+        **_branches(case, region, z, variant),
+    }
+    if is_kinked(tape, region):
+        found.update(slopes.variants(case, node, region, z, d, at))
+    found.update(_elsewhere(case, node, region, d, at))
+    return {key: v for key, v in found.items() if v is not None}
+
+
+def is_kinked(tape: Tape, region: Region) -> bool:
+    """Has it two sides, told apart by the parameters?"""
+    return any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
+
+
+def _missing(case: Case, node: Node, region: Region, d) -> tuple[tuple[str, ...], str]:
+    """Words and text for a derivative that is left out."""
+    tape = case.tape
+    words: tuple[str, ...] = ("activation_derivative_missing",)
+    text = "the derivative of the elementwise function is left out"
+    if is_clip(tape, region):
+        words, text = ("clip_or_eps_ignored",), "the clip is ignored"
+    elif is_kinked(tape, region):
+        words += ("relu_mask_wrong",)
     if all(n.prim in NO_ACTIVATION or is_linear(tape, n) for n in region.nodes):
         words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
-    if np.size(z) == 1 and len(tape.lines[tape.line(node)]) == 1:
+    if np.size(tape.values[region.z]) == 1 and len(tape.lines[tape.line(node)]) == 1:
         words += ("scale",)
     unseen = case.base.ct(region.a) == 0
     if np.any(d) and np.all((d == -1) | unseen):  # as of a hinge that is squared
-        words, what = ("sign", *words), "the sign is wrong"
+        words, text = ("sign", *words), "the sign is wrong"
     if _is_in_softplus(tape, region):  # σ(−z) for its σ(z)
-        words = ("activation_derivative_wrong", *words)
-    found: dict = {"missing": variant(1.0, words, what, 0.3)}
-    wrong = ("activation_derivative_wrong",)
-    unsaid = ("unknown",) if algebraic else ()  # a product or a square is no activation
+        words = (*WRONG, *words)
+    return words, text
+
+
+def _formulas(tape: Tape, node: Node, region: Region, d, unsaid, variant) -> dict:
+    """Another function's derivative, or one that is half right."""
+    z, a = tape.values[region.z], tape.values[region.a]
+    kinked = is_kinked(tape, region)
     sums = node.prim in ("add", "sub") and len(tape.moving(node)) == 1
     added = tape.values[node.ins[tape.moving(node)[0]]] if sums else None
+    found = {}
     for name, formula in FORMULAS.items():
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
@@ -93,37 +120,47 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = ("stale_operand", "unknown") if again and not unsaid else ()
         cost = 0.75 if name in TWICE or name in TERMS else 0.7
-        found[name] = variant(value, (*first, *wrong, *last), text, cost)
+        found[name] = variant(value, (*first, *WRONG, *last), text, cost)
+    return found
+
+
+def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
+    """f′ at f(z), and −f′(−z)."""
+    z, a = tape.values[region.z], tape.values[region.a]
     # Where f is linear in pieces, the slope at f(z) may be that of one piece, whatever z is.
     flat = all(n.prim in KINKED or is_linear(tape, n) for n in region.nodes)
-    at_output = region.evaluate(tape, a)[1]
-    found["at output"] = variant(
-        at_output, (*unsaid, *wrong), "f′ is evaluated at f's output, f′(a)", 0.6 if flat else 0.4
-    )
     mirrored = -region.evaluate(tape, -z)[1]
     apart = mirrored - d  # of a softplus a constant, which may be a term that is forgotten
     also = ("path_dropped", "stale_operand") if agree(apart, np.ravel(apart)[:1]) else ()
-    found["mirrored"] = variant(
-        mirrored,
-        ("sign", *wrong, *also),
-        "the function's argument has the wrong sign: −f′(−z)",
-        0.6,
-    )
-    for n in region.nodes:
-        if len(tape.moving(n)) == 1 and len(region.nodes) > 1:
-            value = region.evaluate(tape, z, skip={n.index})[1]
-            found["skip", n.prim, n.where] = variant(value, *_skipped(tape, n))
-    limits = {n.index for n in region.nodes if len(tape.moving(n)) == 1 and is_epsilon(tape, n)}
+    return {
+        "at output": variant(
+            region.evaluate(tape, a)[1],
+            (*unsaid, *WRONG),
+            "f′ is evaluated at f's output, f′(a)",
+            0.6 if flat else 0.4,
+        ),
+        "mirrored": variant(
+            mirrored,
+            ("sign", *WRONG, *also),
+            "the function's argument has the wrong sign: −f′(−z)",
+            0.6,
+        ),
+    }
+
+
+def _skips(tape: Tape, region: Region, z, variant) -> dict:
+    """One step of the function left out, or all its limits."""
+    found, steps = {}, [n for n in region.nodes if len(tape.moving(n)) == 1]
+    for n in steps if len(region.nodes) > 1 else ():
+        value = region.evaluate(tape, z, skip={n.index})[1]
+        found["skip", n.prim, n.where] = variant(value, *_skipped(tape, n))
+    limits = {n.index for n in steps if is_epsilon(tape, n)}
     if len(limits) > 1:
         value = region.evaluate(tape, z, skip=limits)[1]
         found["skip limits"] = variant(
             value, ("clip_or_eps_ignored",), "the clip is ignored, in f and in f′", 0.5
         )
-    found.update(_branches(case, region, z, variant))
-    if kinked:
-        found.update(slopes.variants(case, node, region, z, d, at))
-    found.update(_elsewhere(case, node, region, d, at))
-    return {key: v for key, v in found.items() if v is not None}
+    return found
 
 
 def _is_in_softplus(tape: Tape, region: Region) -> bool:

@@ -11,16 +11,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION, plain
+from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION, is_kinked, plain
+from jaxdl.gradcheck.bugs.uses import MOST_USERS, some_uses
 from jaxdl.gradcheck.replay.backward import Rule, by_position
-from jaxdl.gradcheck.replay.regions import (
-    KINKED,
-    Region,
-    ends_here,
-    is_linear,
-    regions,
-)
-from jaxdl.gradcheck.replay.structure import ancestors, at_line, decides, line
+from jaxdl.gradcheck.replay.regions import Region, ends_here, is_linear, regions
+from jaxdl.gradcheck.replay.structure import ancestors, at_line, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.selectors import Selector
@@ -31,8 +26,6 @@ MISSING = ("activation_derivative_missing",)
 
 COLLECTING = ("scan_outputs", "concatenate")
 """These use the results of many steps at once."""
-
-MOST_USERS = 5
 
 
 class Unnormalised(NamedTuple):
@@ -47,18 +40,14 @@ class Unnormalised(NamedTuple):
         tape, found = case.tape, []
         for index in self.selector.nodes(tape):
             made = tape.nodes[index]
-            users = sorted(tape.users(made.outs[0]))
-            if len(users) != self.count or not _is_normalised(tape, made):
+            if not _is_normalised(tape, made):
                 continue
             text = f"what comes back from {len(self.users)} of {self.count} uses goes past the "
             text += f"normaliser{at_line(made)}"
             above = {tape.nodes[i].prim for i in ancestors(tape, made.ins)}
             words = NORMALISER if "exp" in above else NORMALISER[:1]
-            at: dict[int, list[int]] = {}
-            for k in self.users:
-                at.setdefault(users[k][0], []).append(users[k][1])
-            for user, places in at.items():
-                rule = _past(made, tuple(places))
+            for user, places in some_uses(tape, made, self.users, self.count).items():
+                rule = _past(made, places)
                 found.append((user, Variant(lambda c, r=rule: r, 0, words, text, 0.75)))
         return found
 
@@ -134,7 +123,7 @@ def _variant(case: Case, node: Node, past: dict[int, Region]) -> Variant:
     for region in past.values():
         reach |= tape.leaves[region.z]
     nodes = [n for region in past.values() for n in region.nodes]
-    kinked = any(n.prim in KINKED and decides(tape, n) for n in nodes)
+    kinked = any(is_kinked(tape, region) for region in past.values())
     words = (*MISSING, "relu_mask_wrong") if kinked else MISSING
     if all(n.prim in NO_ACTIVATION or is_linear(tape, n) for n in nodes):
         words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same

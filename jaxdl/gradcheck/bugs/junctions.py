@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs import edges
-from jaxdl.gradcheck.bugs.uses import scaled
+from jaxdl.gradcheck.bugs.uses import MOST_USERS, scaled, some_uses
 from jaxdl.gradcheck.replay.structure import line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
 from jaxdl.gradcheck.selectors import Selector
-
-MOST_USERS = 5
 
 
 class Some(NamedTuple):
@@ -30,14 +28,8 @@ class Some(NamedTuple):
         tape, found = case.tape, []
         for index in self.selector.nodes(tape):
             made = tape.nodes[index]
-            users = sorted(tape.users(made.outs[0]))
-            if len(users) != self.count:
-                continue
-            at: dict[int, list[int]] = {}
-            for k in self.users:
-                at.setdefault(users[k][0], []).append(users[k][1])
-            for user, places in at.items():
-                found.append((user, self.variant(case, made, tape.nodes[user], tuple(places))))
+            for user, places in some_uses(tape, made, self.users, self.count).items():
+                found.append((user, self.variant(case, made, tape.nodes[user], places)))
         return found
 
     def variant(self, case: Case, made: Node, user: Node, places: tuple[int, ...]) -> Variant:

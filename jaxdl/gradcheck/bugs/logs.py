@@ -14,9 +14,8 @@ from scipy.special import expit
 from jaxdl.gradcheck.bugs.operands import square_transposes
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.monomials import REPEATS
-from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, keep_axes
-from jaxdl.gradcheck.replay.structure import at_line
+from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
@@ -137,7 +136,7 @@ def after(tape: Tape, total: Node) -> int | None:
 
 def others(tape: Tape, var: int, total: Node | None) -> Iterator[tuple]:
     """(key, what is wrong, words, factor) for everything that may stand in place of a term."""
-    source, again = origin(tape, var)
+    source, again = unwrapped(tape, var, REPEATS)
     own = np.asarray(tape.values[source])
 
     def factor(value):
@@ -154,23 +153,6 @@ def others(tape: Tape, var: int, total: Node | None) -> Iterator[tuple]:
             what = f"the entries {step:+d} from the right ones are used"
             yield step, what, NEIGHBOUR, factor(value)
     yield 0, "a term is left out", LEFT_OUT, factor(np.zeros_like(own))
-
-
-def origin(tape: Tape, var: int) -> Term:
-    """The array that a variable repeats or reshapes, and that repetition."""
-    chain: list[Node] = []
-    made = tape.maker(var)
-    while made is not None and made.prim in REPEATS and var not in tape.inputs:
-        chain.append(made)
-        var = made.ins[0]
-        made = tape.maker(var)
-
-    def again(x):
-        for node in reversed(chain):
-            x = RULES[node.prim][0](node.params, x)
-        return x
-
-    return var, again
 
 
 def neighbour(tape: Tape, var: int, step: int) -> np.ndarray | None:

@@ -17,16 +17,7 @@ from jaxdl.gradcheck.search import Case, Variant
 FACTORS = {"lu": 1.0, "cholesky": 2.0}
 """Triangular factors, and log |det A| in units of the sum of their diagonal's logarithms."""
 
-FROM_FACTOR = (
-    "abs",
-    "gather",
-    "mul",
-    "reduce_sum",
-    "select_n",
-    "reshape",
-    "squeeze",
-    "copy",
-)
+FROM_FACTOR = ("abs", "gather", "mul", "reduce_sum", "select_n", "reshape", "squeeze", "copy")
 """How a diagonal is taken from a factor."""
 
 UNSOLVED = ("path_dropped", "stale_operand", "unknown", "activation_derivative_missing")

@@ -25,9 +25,11 @@ from jaxdl.gradcheck.replay.structure import (
     bits,
     decides,
     factor_of,
+    is_even,
     leaf_source,
     made,
     mask_of,
+    unwrapped,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -165,8 +167,7 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
 
 def factor_words(tape: Tape, factors: list[int]) -> tuple[str, ...]:
     """What it is called if factors that parameters move are left out: of numbers, also a scale."""
-    values = [np.ravel(tape.values[v]) for v in factors]
-    numbers = all(x.size and np.all(x == x[0]) for x in values)
+    numbers = all(is_even(tape.values[v]) for v in factors)
     return (*FACTOR, "scale") if numbers else FACTOR
 
 
@@ -174,11 +175,9 @@ def _data_words(tape: Tape, node: Node, q: int) -> tuple[str, ...]:
     """What a factor that no parameter moves is called when it is left out."""
     same = tape.lines[tape.line(node)]  # in a loop over examples, each may have its own
     value = np.concatenate([np.ravel(tape.values[tape.nodes[i].ins[q]]) for i in same])
-    if not value.size or np.any(value != value[0]):
+    if not is_even(value):
         return DATA_FACTOR
-    source = tape.maker(node.ins[q])
-    while source is not None and source.prim in PLUMBING:
-        source = tape.maker(source.ins[0])
+    source = tape.maker(unwrapped(tape, node.ins[q])[0])
     counted = node.prim == "div" and source is not None and source.prim == "reduce_sum"
     return ("batch_mean_missing", "scale", "unknown") if counted else ("scale", "unknown")
 

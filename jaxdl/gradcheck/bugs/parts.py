@@ -18,8 +18,7 @@ from jaxdl.gradcheck.bugs.operands import (
 )
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.rules import RULES
-from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import at_line, leaf_source
+from jaxdl.gradcheck.replay.structure import at_line, leaf_source, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -64,7 +63,7 @@ def _variants(case: Case, node: Node, p: int, reach: int) -> dict:
 
 def _pieces(tape: Tape, operand: int) -> list[tuple[int, Callable]]:
     """Arrays that an operand is a part of or joins, with what it is for other numbers in them."""
-    whole, part = _whole(tape, operand)
+    whole, part = unwrapped(tape, operand)
     joined = tape.maker(whole)
     if joined is not None and joined.prim == "concatenate":
         return [(v, _with(tape, joined, i, part)) for i, v in enumerate(joined.ins)]
@@ -79,20 +78,3 @@ def _with(tape: Tape, joined: Node, i: int, part: Callable) -> Callable:
         return part(RULES["concatenate"][0](joined.params, *arrays))
 
     return remade
-
-
-def _whole(tape: Tape, var: int) -> tuple[int, Callable]:
-    """What an array is a part or a repetition of, and how it is made of that."""
-    chain: list[Node] = []
-    source = tape.maker(var)
-    while source is not None and source.prim in PLUMBING and var not in tape.inputs:
-        chain.append(source)
-        var = source.ins[0]
-        source = tape.maker(var)
-
-    def part(x):
-        for step in reversed(chain):
-            x = RULES[step.prim][0](step.params, x)
-        return x
-
-    return var, part

@@ -13,9 +13,8 @@ import numpy as np
 from jaxdl.gradcheck.bugs.kernels import places
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
 from jaxdl.gradcheck.replay.backward import Rule
-from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import at_line
+from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -103,18 +102,9 @@ def _placed(case: Case, node: Node) -> dict:
 
 def origin(tape: Tape, var: int) -> tuple[Node | None, Callable]:
     """The slice that an array is, up to reshaping, and that reshaping; or None."""
-    chain: list[Node] = []
-    made = tape.maker(var)
-    while made is not None and made.prim in PLUMBING and made.prim != "slice":
-        chain.append(made)
-        made = tape.maker(made.ins[0])
-
-    def again(x):
-        for node in reversed(chain):
-            x = RULES[node.prim][0](node.params, x)
-        return x
-
-    return (made if made is not None and made.prim == "slice" else None), again
+    whole, again = unwrapped(tape, var, PLUMBING - {"slice"})
+    cut = tape.maker(whole)
+    return (cut if cut is not None and cut.prim == "slice" else None), again
 
 
 def window(cut: Node, starts: Starts) -> tuple[slice, ...]:

@@ -6,7 +6,7 @@ and zeros if the caller's gradient is that sum without some of its terms, and tw
 wrong sign.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 MAX_USES = 64
+MOST_USERS = 5
+"""So many uses of one array are looked at in all combinations."""
+
 EXACT = 1e-5
 """How far a least-squares weight may be from a whole number."""
 
@@ -43,13 +46,26 @@ class Uses(NamedTuple):
             return []
         factor = -1.0 if self.negated else 0.0
         words, text = _named(case, self.leaf, sites, lost, self.negated)
-        at: dict[int, list[int]] = {}
-        for index, position in lost:
-            at.setdefault(index, []).append(position)
         return [
-            (index, Variant(lambda c, p=tuple(places): scaled(p, factor), 0, words, text, 0.95))
-            for index, places in at.items()
+            (index, Variant(lambda c, p=places: scaled(p, factor), 0, words, text, 0.95))
+            for index, places in by_node(lost).items()
         ]
+
+
+def by_node(edges: Iterable[Use]) -> dict[int, tuple[int, ...]]:
+    """The operand positions of these uses at every node that makes one."""
+    found: dict[int, tuple[int, ...]] = {}
+    for index, position in edges:
+        found[index] = (*found.get(index, ()), position)
+    return found
+
+
+def some_uses(
+    tape: Tape, made: Node, which: tuple[int, ...], count: int
+) -> dict[int, tuple[int, ...]]:
+    """Some of the `count` uses of what a node makes, by node; nothing if there are more or less."""
+    edges = sorted(tape.users(made.outs[0]))
+    return by_node(edges[k] for k in which) if len(edges) == count else {}
 
 
 def scaled(positions: tuple[int, ...], factor: float):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.elementwise import RULES as ELEMENTWISE
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
-from jaxdl.gradcheck.replay.structure import mask_of
+from jaxdl.gradcheck.replay.structure import has_even_constants, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
 MAX_NODES = 24
@@ -139,8 +139,7 @@ def _is_moved_on(tape: Tape, z: int) -> bool:
     made = tape.maker(z)
     if made is None or made.prim not in ("neg", "add", "sub") or len(tape.moving(made)) != 1:
         return False
-    others = [np.ravel(tape.values[v]) for v in made.ins if not tape.active[v]]
-    return all(x.size and np.all(x == x[0]) for x in others)
+    return has_even_constants(tape, made)
 
 
 def inside(tape: Tape) -> frozenset[tuple[int, int]]:

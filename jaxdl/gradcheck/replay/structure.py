@@ -1,6 +1,7 @@
 """What parts of a tape are for: penalties, masks, biases, recurrences, elementwise chains."""
 
 import os
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any
 
@@ -97,8 +98,12 @@ def _penalty_nodes(tape: Tape) -> frozenset[int]:
 
 def _scales_evenly(tape: Tape, node: Node) -> bool:
     """Does it multiply or divide its one active operand by a single number?"""
-    others = [np.ravel(tape.values[v]) for v in node.ins if not tape.active[v]]
-    return scales(tape, node) and all(x.size and np.all(x == x[0]) for x in others)
+    return scales(tape, node) and has_even_constants(tape, node)
+
+
+def has_even_constants(tape: Tape, node: Node) -> bool:
+    """Is every operand that does not move one number, repeated?"""
+    return all(is_even(tape.values[v]) for v in node.ins if not tape.active[v])
 
 
 def only_rows(tape: Tape, term: int) -> bool:
@@ -220,6 +225,12 @@ def is_mask(value) -> bool:
     return 0 < rest.size < value.size and bool(np.all(rest == rest.flat[0]))
 
 
+def is_even(value) -> bool:
+    """Is it one number, everywhere the same?"""
+    value = np.ravel(value)
+    return value.size > 0 and bool(np.all(value == value[0]))
+
+
 def is_uniform(value) -> bool:
     """Is it one number, everywhere the same and neither 0 nor ±1?"""
     value = np.asarray(value)
@@ -320,6 +331,25 @@ def leaf_source(tape: Tape, var: int) -> int | None:
             return None
         var = node.ins[0]
     return tape.inputs.index(var)
+
+
+def unwrapped(
+    tape: Tape, var: int, prims: Collection[str] = PLUMBING
+) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """What an array is made of by these primitives of one operand alone, and how it is made."""
+    chain: list[Node] = []
+    node = tape.maker(var)
+    while node is not None and node.prim in prims and var not in tape.inputs:
+        chain.append(node)
+        var = node.ins[0]
+        node = tape.maker(var)
+
+    def again(x: np.ndarray) -> np.ndarray:
+        for step in reversed(chain):
+            x = RULES[step.prim][0](step.params, x)
+        return x
+
+    return var, again
 
 
 def made(tape: Tape, var: int) -> str:
