@@ -107,6 +107,14 @@ def table(p, ids, y, bug=""):
     return jnp.mean((p["table"][ids].sum(axis=(1, 2)) - y) ** 2) + 0.2 * penalty
 
 
+def ridge(p, x, y, strengths, bug=""):
+    """A penalty whose strengths are data, one for each row of the weight."""
+    penalty = 0.5 * jnp.sum(strengths[:, None] * p**2)
+    others = {"left out": stop(penalty), "averaged": penalty / len(x)}
+    penalty = as_if(penalty, others.get(bug, penalty))
+    return jnp.mean(jnp.sum((x @ p - y) ** 2, axis=1)) + penalty
+
+
 def weighted(p, x, y, w, bug=""):
     """A weight for each example, in a loop over the examples."""
     total = 0.0
@@ -218,6 +226,7 @@ DRAWS = (
     (0, 1, 2),
 )
 PAIRS = draw((3, 2))[0], draw((6, 3), (6,), seed=1), (0, 1)
+RIDGE = draw((3, 2))[0], [*draw((6, 3), (6, 2), seed=1), POSITIVE[:3]], (0, 1)
 HIDDEN = named("wv", (3, 3), (3,)), [*draw((6, 3), (6,), seed=1), MASK], (0, 1, 2)
 SEEN = named("qk", (2, 2), (2, 2)), draw((5, 4, 2), (5, 4, 2), seed=1), (0, 1)
 TEXTS = named("kv", (4, 4), (2,)), draw((5, 5, 2), (5,), seed=1), (0, 1)
@@ -236,6 +245,8 @@ BUGS = {
     "a mask of draws that are given": (drawn, "mask", *DRAWS, "dropout_mask_missing"),
     "the factor beside it": (drawn, "scale", *DRAWS, "dropout_scale_missing"),
     "no penalty inside a mean": (drawn, "decay", *DRAWS, "l2_missing"),
+    "no penalty whose strengths are data": (ridge, "left out", *RIDGE, "l2_missing"),
+    "a penalty with strengths, averaged": (ridge, "averaged", *RIDGE, "l2_scaled"),
     "what a squared hinge pushes apart": (pushed, "sign", *PAIRS, "sign"),
     "an example's weight": (weighted, "left out", *LINEAR, "unknown"),
     "an example's weight and the half": (weighted, "halved", *LINEAR, "unknown"),

@@ -58,7 +58,8 @@ def _is_frames(where) -> bool:
 def penalty_nodes(tape: Tape) -> frozenset[int]:
     """Nodes that serve only a penalty: a norm of parameters, or of rows of them looked up by index.
 
-    Data may say which rows are looked up, and nothing else in such a term of the loss.
+    Data may say which rows are looked up and how strongly each entry is penalised, and nothing else
+    in such a term of the loss.
     """
     if tape.output < 0:
         return frozenset()  # a tape of the leaves alone
@@ -107,7 +108,7 @@ def has_even_constants(tape: Tape, node: Node) -> bool:
 
 
 def only_rows(tape: Tape, term: int) -> bool:
-    """Does a term depend on no data but the indices of rows that are looked up?"""
+    """Does a term depend on no data but indices of rows that are looked up, and strengths?"""
     stack, seen = [term], set()
     while stack:
         var = stack.pop()
@@ -117,8 +118,19 @@ def only_rows(tape: Tape, term: int) -> bool:
         node = tape.maker(var)
         if node is None:
             return False
-        stack += node.ins[:1] if is_lookup(tape, node) else node.ins
+        if is_lookup(tape, node):
+            stack.append(node.ins[0])
+        elif has_strengths(tape, node):
+            stack += [node.ins[p] for p in tape.moving(node)]
+        else:
+            stack += node.ins
     return True
+
+
+def has_strengths(tape: Tape, node: Node) -> bool:
+    """Does it multiply every entry of what a parameter's shape has by a number of its own?"""
+    shape = tape.shape(node.outs[0])
+    return scales(tape, node) and len(shape) > 0 and shape in {tape.shape(v) for v in tape.raw}
 
 
 def is_lookup(tape: Tape, node: Node) -> bool:
@@ -143,7 +155,7 @@ def is_penalty(tape: Tape, term: int) -> bool:
 
     Its gradient on every leaf, or on what is looked up of it, is made of θ and sign(θ) alone, and
     its value at −θ and 2θ is what the norm gives: log σ of a single σ has such a gradient, too,
-    but is no norm.
+    but is no norm. Strengths of the entries count as 1.
     """
     cts = {term: np.ones(tape.shape(term))}
     made = tape.producer[term]
@@ -155,6 +167,9 @@ def is_penalty(tape: Tape, term: int) -> bool:
             continue
         if is_lookup(tape, node):
             ends.append(node.outs[0])
+            continue
+        if has_strengths(tape, node):
+            add_to(cts, node.ins[tape.moving(node)[0]], ct)
             continue
         for p, c in by_position(tape, node, ct):
             add_to(cts, node.ins[p], c)
@@ -186,13 +201,16 @@ def _grows_like_a_norm(tape: Tape, term: int, along: float) -> bool:
 
 
 def at_multiple(tape: Tape, term: int, t: float) -> float:
-    """A scalar variable, with all parameters multiplied by t."""
+    """A scalar variable, with all parameters multiplied by t, and all strengths 1."""
     values = {v: t * tape.values[v] for v in tape.raw}
     with np.errstate(all="ignore"):
         for index in sorted(ancestors(tape, [term])):
             node = tape.nodes[index]
             ins = [values.get(v, tape.values[v]) for v in node.ins]
-            outs = node.again(*ins) if node.again else [RULES[node.prim][0](node.params, *ins)]
+            if has_strengths(tape, node):
+                outs = [ins[p] for p in tape.moving(node)]
+            else:
+                outs = node.again(*ins) if node.again else [RULES[node.prim][0](node.params, *ins)]
             values.update(zip(node.outs, outs, strict=True))
     return float(np.sum(values.get(term, tape.values[term])))
 
