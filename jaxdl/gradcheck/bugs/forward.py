@@ -5,7 +5,7 @@ behind it. The tape is run again with the node passed through, and every rule us
 values.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,18 @@ from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
 
 
+class Step(NamedTuple):
+    """What is computed in place of a node: a primitive of some of its operands."""
+
+    prim: str
+    of: tuple[int, ...]
+
+    def inputs(self, node: Node, values) -> list[np.ndarray]:
+        """The operands, of the shape that the node's result has."""
+        shape = np.shape(values[node.outs[0]])
+        return [np.broadcast_to(values[node.ins[p]], shape) for p in self.of]
+
+
 class WithoutStep(NamedTuple):
     """The hypothesis that the selected nodes are left out of the forward pass, too."""
 
@@ -32,9 +44,10 @@ class WithoutStep(NamedTuple):
         skipped = [i for i in self.selector.nodes(tape) if left_out(tape, tape.nodes[i])]
         if not skipped:
             return []
+        steps = {i: Step("copy", tuple(tape.moving(tape.nodes[i]))) for i in skipped}
         key = ("without", *self)
         if key not in case.memo:
-            case.memo[key] = rerun(tape, set(skipped), self.local)
+            case.memo[key] = rerun(tape, steps, self.local)
         values, touched = case.memo[key]
         first = tape.nodes[skipped[0]]
         words, what = left_out(tape, first) or ((), "")
@@ -42,7 +55,7 @@ class WithoutStep(NamedTuple):
             words, what = ("unknown", "scale"), "its factors"
         text = f"the gradient is that of a loss without {what}{at_line(first)}"
         return [
-            (i, Variant(lambda c, i=i: _rule(values, i in skipped), 0, words, text, 0.7))
+            (i, Variant(lambda c, i=i: rule_of(values, steps.get(i)), 0, words, text, 0.7))
             for i in touched
         ]
 
@@ -70,27 +83,27 @@ def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
     return None
 
 
-def rerun(tape: Tape, skipped: set[int], local: bool):
-    """(values, touched): the tape with some nodes passed through, and who sees a difference.
+def rerun(tape: Tape, steps: Mapping[int, Step], local: bool):
+    """(values, touched): the tape with other steps at some nodes, and who sees a difference.
 
-    With `local`, only nodes that depend on no other parameters than the skipped ones.
+    With `local`, only nodes that depend on no other parameters than these nodes do.
     """
-    leaves = max(tape.leaves[tape.nodes[i].outs[0]] for i in skipped)
+    leaves = max(tape.leaves[tape.nodes[i].outs[0]] for i in steps)
     values = list(tape.values)
     changed: set[int] = set()
     touched = []
     with np.errstate(all="ignore"):
-        for node in tape.nodes:
-            if node.index in skipped:
-                (p,) = tape.moving(node)
-                values[node.outs[0]] = values[node.ins[p]]
+        for node in tape.nodes[min(steps) :]:
+            if node.index in steps:
+                step = steps[node.index]
+                out = RULES[step.prim][0]({}, *step.inputs(node, values))
             elif changed & set(node.ins):
                 if node.opaque is not None:
                     return list(tape.values), []
                 out = RULES[node.prim][0](node.params, *(values[i] for i in node.ins))
-                values[node.outs[0]] = np.asarray(out)
             else:
                 continue
+            values[node.outs[0]] = np.asarray(out)
             changed |= set(node.outs)
             far = local and tape.leaves[node.outs[0]] & ~leaves
             if tape.is_active(node.index) and not far:
@@ -98,15 +111,19 @@ def rerun(tape: Tape, skipped: set[int], local: bool):
     return values, touched
 
 
-def _rule(values, passes: bool) -> Rule:
+def rule_of(values, step: Step | None) -> Rule:
+    """The rule of a node, or of the step in its place, at other values."""
+
     def rule(sweep, node, ct):
         tape = sweep.tape
-        if passes:
-            (p,) = tape.moving(node)
-            return [(node.ins[p], ct)]
-        ins = [values[i] for i in node.ins]
-        back = RULES[node.prim][1](node.params, ct, ins, values[node.outs[0]])
-        pairs = zip(node.ins, back, strict=True)
+        if step is None:
+            variables, prim, params = node.ins, node.prim, node.params
+            ins = [values[v] for v in variables]
+        else:
+            variables, prim, params = [node.ins[p] for p in step.of], step.prim, {}
+            ins = step.inputs(node, values)
+        back = RULES[prim][1](params, ct, ins, values[node.outs[0]])
+        pairs = zip(variables, back, strict=True)
         return [(v, c) for v, c in pairs if c is not None and tape.active[v]]
 
     return rule

@@ -16,6 +16,7 @@ from jaxdl.gradcheck.replay.rules.elementwise import AT_ZERO
 from jaxdl.gradcheck.replay.rules.opaque import compiled
 from jaxdl.gradcheck.replay.structure import decided
 from jaxdl.gradcheck.replay.tape import Tape
+from jaxdl.gradcheck.tracing import scope
 
 MAX_STEPS = 128
 """Scans up to this length are unrolled; longer ones stay one opaque node."""
@@ -79,12 +80,13 @@ def _jaxpr(loss, params, args):
         full = [next(it) if yes else x for x, yes in zip(leaves, is_array, strict=True)]
         return loss(params, *jax.tree.unflatten(structure, full))
 
-    try:
-        closed = jax.make_jaxpr(of_all)(params, arrays)
-        return closed, jax.tree.leaves((params, arrays))
-    except Exception:  # a loss may need the values of its data
-        closed = jax.make_jaxpr(lambda params: loss(params, *args))(params)
-        return closed, jax.tree.leaves(params)
+    with scope(standard=True):
+        try:
+            closed = jax.make_jaxpr(of_all)(params, arrays)
+            return closed, jax.tree.leaves((params, arrays))
+        except Exception:  # a loss may need the values of its data
+            closed = jax.make_jaxpr(lambda params: loss(params, *args))(params)
+            return closed, jax.tree.leaves(params)
 
 
 def _host(x):

@@ -1,0 +1,60 @@
+"""Slips in the forward pass that a gradient recomputes: `unknown`, with the place and the slip."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import gradcheck
+
+
+def loss(p, x, y):
+    h = jnp.tanh(x @ p["W"] + p["b"])
+    return jnp.mean(jnp.sum((h @ p["V"] * p["g"] - p["c"] - y) ** 2, axis=1) / 2)
+
+
+def by_hand(p, x, y, slip):
+    """Every rule of the way back is right; one line of the forward pass is not."""
+    z = x @ p["W"] + (0 if slip == "no bias" else p["b"])
+    h = z if slip == "no tanh" else np.tanh(z)
+    u = h @ p["V"]
+    scaled = {"no gain": u, "divided by the gain": u / p["g"]}.get(slip, u * p["g"])
+    d = (scaled + (p["c"] if slip == "added" else -p["c"]) - y) / len(x)
+    dz = (d * p["g"]) @ p["V"].T * (1 - h**2)
+    return {
+        "W": x.T @ dz,
+        "b": dz.sum(axis=0),
+        "V": h.T @ (d * p["g"]),
+        "g": (d * u).sum(axis=0),
+        "c": -d.sum(axis=0),
+    }
+
+
+SLIPS = {
+    "no bias": "the second term left out",
+    "no tanh": "tanh left out",
+    "no gain": "the second factor left out",
+    "divided by the gain": "a division in place of the product",
+    "added": "+ in place of −",
+}
+
+
+def checked(slip):
+    rng = np.random.default_rng(3)
+    shapes = {"W": (3, 4), "b": (4,), "V": (4, 2), "g": (2,), "c": (2,)}
+    p = {name: 0.4 + 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}
+    x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+    return gradcheck.check(
+        loss, lambda p, x, y: by_hand(p, x, y, slip), p, x, y, batch_argnums=(0, 1)
+    )
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_of_the_forward_pass_is_shown_under_unknown(slip):
+    (finding,) = checked(slip).findings
+    assert finding.cause == "unknown"
+    assert SLIPS[slip] in finding.explanation
+    assert "test_diagnose_recomputed.py" in finding.explanation
+
+
+def test_without_a_slip_it_passes():
+    assert checked("").verdict == "PASS"
