@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.gradcheck import limits
 from jaxdl.gradcheck.call import DATA, THETA
 from jaxdl.gradcheck.problem import largest
 from jaxdl.gradcheck.run import Run
@@ -23,6 +24,7 @@ def note_blind_spots(run: Run) -> None:
         *_penalty_alone(run),
         *_idle_keys(run),
         *_symmetric_weights(run),
+        *_idle_limits(run),
     ]
 
 
@@ -137,6 +139,35 @@ def _symmetric_weights(run: Run) -> list[str]:
         f"A transposed {_names(names)}: it is symmetric, and the perturbed points keep it so. "
         "To see, start from a matrix that is not."
     ]
+
+
+def _idle_limits(run: Run) -> list[str]:
+    """Limits that no point reaches, and sides of conditions that no point takes."""
+    points = [(point.theta, point.data) for point in _full(run)]
+    made = run.shadow.made(*points[0])
+    if made.source is None or made.prepared is None:
+        return []
+    if made.prepared.watch is None:
+        made.prepared.watch = limits.watch(made.source, *points[0])
+    idle = made.prepared.watch.idle(points)
+    found = []
+    if places := _places(idle, limits.LIMIT):
+        found.append(
+            f"A limit at {places}: it changes no entry at any point. To see, use parameters or "
+            "data beyond it."
+        )
+    if places := _places(idle, limits.CONDITION):
+        found.append(
+            f"One side of the condition at {places}: no entry takes it at any point. To see, use "
+            "parameters or data that do."
+        )
+    return found
+
+
+def _places(questions: Sequence[limits.Question], kind: str) -> str:
+    """The lines of the questions of a kind."""
+    places = [question.place for question in questions if question.kind == kind]
+    return _names(list(dict.fromkeys(place for place in places if place)))
 
 
 def _full(run: Run) -> list:

@@ -60,13 +60,23 @@ def constants(closed: core.ClosedJaxpr) -> Iterator[Any]:
 def _equations(jaxpr: Any) -> Iterator[Any]:
     for eqn in jaxpr.eqns:
         yield eqn
-        for inner in _inner(eqn):
-            yield from _equations(inner.jaxpr)
+        yield from within(eqn)
+
+
+def within(eqn: Any) -> Iterator[Any]:
+    """Every equation of the jaxprs that an equation holds."""
+    for inner in _inner(eqn):
+        yield from _equations(inner.jaxpr)
 
 
 def is_call(eqn: Any) -> bool:
     """Whether an equation runs a jaxpr on its inputs."""
     return eqn.primitive.name not in REDUCTIONS and any(key in eqn.params for key in INLINED)
+
+
+def is_relu(eqn: Any) -> bool:
+    """Is it `jax.nn.relu`, whose slope at 0 is 0 and not that of the maximum in its body?"""
+    return "relu" in {e.params.get("name") for e in (eqn, *within(eqn))}
 
 
 def _inner(eqn: Any) -> list[core.ClosedJaxpr]:

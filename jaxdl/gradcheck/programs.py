@@ -37,6 +37,7 @@ class Prepared:
         self.first: host.Program | None = None
         self.compiled: Callable | None = None
         self.rounded: Callable | None = None  # with random rounding errors; see `noise`
+        self.watch: Any = None  # what is asked of limits and conditions; see `adequacy`
 
     def __call__(self, theta: Sequence, data: Sequence) -> list[list]:
         """The flat results of each function."""

@@ -71,11 +71,8 @@ class Traced:
 
     def uses_inputs(self) -> bool:
         """Whether any result depends on any input: False for code that reads a stale cache."""
-        reached = set(self.closed.jaxpr.invars)
-        for eqn in self.closed.jaxpr.eqns:
-            if any(isinstance(v, core.Var) and v in reached for v in eqn.invars):
-                reached.update(eqn.outvars)
-        return any(isinstance(v, core.Var) and v in reached for v in self.closed.jaxpr.outvars)
+        found = reached(self.closed.jaxpr, self.closed.jaxpr.invars)
+        return any(isinstance(v, core.Var) and v in found for v in self.closed.jaxpr.outvars)
 
     def same_as(self, other: "Traced") -> bool:
         """Whether both were, when they were traced, one program with equal constants."""
@@ -89,6 +86,16 @@ class Traced:
         constants = list(self.closed.consts if consts is None else consts)
         closed = core.ClosedJaxpr(self.closed.jaxpr, constants)
         return core.jaxpr_as_fun(closed)(*theta, *data)
+
+
+def reached(jaxpr: Any, inputs: Sequence, but: str = "") -> set:
+    """The variables that depend on any of these inputs, not through primitives of this name."""
+    found = set(inputs)
+    for eqn in jaxpr.eqns:
+        depends = any(isinstance(v, core.Var) and v in found for v in eqn.invars)
+        if depends and eqn.primitive.name != but:
+            found.update(eqn.outvars)
+    return found
 
 
 def loss_of(loss: Callable, call: Call) -> Flat:

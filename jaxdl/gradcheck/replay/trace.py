@@ -11,6 +11,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.gradcheck.interpret import is_relu
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.elementwise import AT_ZERO
 from jaxdl.gradcheck.replay.rules.opaque import compiled
@@ -196,7 +197,7 @@ class _Inliner:
         if name == "unstack":
             return self.unstack(eqn, ins, where)
         body = _inner(eqn.params)
-        if name in CUSTOM and _is_relu(eqn) and len(ins) == 1 and not self.atomic:
+        if name in CUSTOM and is_relu(eqn) and len(ins) == 1 and not self.atomic:
             return self.tape.apply("relu", {}, ins, where)
         if name in CUSTOM and self.atomic:
             body = None
@@ -297,14 +298,6 @@ class _Inliner:
         forward, backward = compiled(eqn)
         outs = forward(*(self.tape.values[i] for i in ins))
         return self.tape.record(eqn.primitive.name, eqn.params, ins, outs, where, backward, forward)
-
-
-def _is_relu(eqn) -> bool:
-    """Is it `jax.nn.relu`, whose slope at 0 is 0 and not that of the maximum in its body?"""
-    body = _inner(eqn.params)
-    steps = getattr(body, "eqns", ())
-    named = steps[0].params.get("name") if len(steps) == 1 else None
-    return "relu" in (eqn.params.get("name"), named)
 
 
 def _ordinal(eqn) -> str:
