@@ -22,6 +22,7 @@ from jaxdl.gradcheck.bugs import (
     bypass,
     dropped,
     edges,
+    exchanged,
     extras,
     forward,
     junctions,
@@ -79,6 +80,7 @@ FAMILIES = Families(
         powers.family,
         terms.family,
         normalisers.family,
+        exchanged.family,
     ),
     many=(activations.family, operands.family, parts.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
@@ -100,6 +102,7 @@ OTHERS = (
     lookups.hypotheses,
     dropped.hypotheses,
     steps.hypotheses,
+    exchanged.hypotheses,
 )
 """Hypotheses about many nodes at once, and those that come last because they are many."""
 

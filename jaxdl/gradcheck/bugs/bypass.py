@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION, is_kinked, plain
 from jaxdl.gradcheck.bugs.uses import MOST_USERS, some_uses
 from jaxdl.gradcheck.replay.backward import Rule, by_position
@@ -29,11 +31,15 @@ COLLECTING = ("scan_outputs", "concatenate")
 
 
 class Unnormalised(NamedTuple):
-    """The hypothesis that some uses of a normalised array send nothing through its normaliser."""
+    """The hypothesis that some uses of a normalised array send nothing through its normaliser.
+
+    With `diagonal`, they send what every entry has there of itself alone.
+    """
 
     selector: Selector
     users: tuple[int, ...]  # positions in the list of uses
     count: int  # uses in all
+    diagonal: bool
 
     def build(self, case: Case) -> list[tuple[int, Variant]]:
         """One rule at every node concerned."""
@@ -46,20 +52,26 @@ class Unnormalised(NamedTuple):
             text += f"normaliser{at_line(made)}"
             above = {tape.nodes[i].prim for i in ancestors(tape, made.ins)}
             words = NORMALISER if "exp" in above else NORMALISER[:1]
+            if self.diagonal:
+                text = f"{text}, but for the diagonal of its Jacobian"
+                words = words[::-1]
             for user, places in some_uses(tape, made, self.users, self.count).items():
-                rule = _past(made, places)
+                rule = _past(made, places, self.diagonal)
                 found.append((user, Variant(lambda c, r=rule: r, 0, words, text, 0.75)))
         return found
 
 
-def _past(made: Node, places: tuple[int, ...]) -> Rule:
+def _past(made: Node, places: tuple[int, ...], diagonal: bool) -> Rule:
     """The true rule, but what goes to the normalised array goes on to what is normalised."""
 
     def rule(sweep, node, ct):
-        sent = []
+        sent, values = [], sweep.tape.values
+        normalised = values[made.outs[0]]
+        share = normalised if made.prim == "div" else np.exp(normalised)
         for p, c in by_position(sweep.tape, node, ct):
             if p in places:
-                c = c / sweep.tape.values[made.ins[1]] if made.prim == "div" else c
+                c = c * (1 - share) if diagonal else c
+                c = c / values[made.ins[1]] if made.prim == "div" else c
             sent.append((made.ins[0] if p in places else node.ins[p], c))
         return sent
 
@@ -77,7 +89,8 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Hypothesis |
             continue
         for size in range(1, count) if _is_normalised(tape, node) else ():
             for users in itertools.combinations(range(count), size):
-                yield Unnormalised(Selector("group", key), users, count)
+                yield Unnormalised(Selector("group", key), users, count, False)
+                yield Unnormalised(Selector("group", key), users, count, True)
 
 
 def _is_normalised(tape: Tape, node: Node) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.subsets import kind, masked, summed_axes
 from jaxdl.gradcheck.replay.backward import shift
-from jaxdl.gradcheck.replay.structure import at_line, bits, penalty_nodes
+from jaxdl.gradcheck.replay.regions import KINKED
+from jaxdl.gradcheck.replay.structure import at_line, bits, decides, penalty_nodes
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
@@ -40,9 +41,18 @@ class Subset(NamedTuple):
         words, noun = kind(case, node, n)
         lost = ", ".join(map(str, np.flatnonzero(~keep)[:6]))
         words += ("path_dropped", "unknown")  # a condition may have left them out as well
+        if _is_decided(case, n):
+            words += ("relu_mask_wrong",)
         text = f"of {n} {noun}, number {lost} get no gradient{at_line(node)}"
         rule = masked(self.position, self.axis, keep)
         return [(node.index, Variant(lambda c: rule, 0, words, text, 0.9))]
+
+
+def _is_decided(case: Case, n: int) -> bool:
+    """Does a hinge or another kink let some of `n` entries through?"""
+    tape = case.tape
+    kinks = (k for k in tape.nodes if k.prim in KINKED and tape.is_active(k.index))
+    return any(n in tape.shape(k.outs[0]) and decides(tape, k) for k in kinks)
 
 
 def kept(case: Case, index: int, position, axis: int, n: int, goal: int) -> np.ndarray | None:

@@ -310,6 +310,8 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     if carries(tape, node, position):
         return Name(("timesteps_truncated", "path_dropped"), text + ", at every step", 0.5)
     words = ("path_dropped", "examples_dropped") if _chosen(case, node) else ("path_dropped",)
+    if is_of_last_turn(tape, node, position):
+        words += ("timesteps_truncated",)  # what a mask holds still is handed on as well
     if _made_by_helper(tape, node.ins[position]):
         words += ("shared_weight_missed",)  # one of several times that a network is applied
     return Name(words, text, 0.5)
@@ -361,12 +363,17 @@ def is_shared(tape: Tape, leaf: int) -> bool:
 
 def carries(tape: Tape, node: Node, position: int) -> bool:
     """Is this the one edge that hands a state of a loop on from turn to turn?"""
+    turn = tape.turn[node.index]
+    next_uses = [n for n, _ in tape.users(node.ins[position]) if tape.turn[n] == turn]
+    return is_of_last_turn(tape, node, position) and len(next_uses) == 1
+
+
+def is_of_last_turn(tape: Tape, node: Node, position: int) -> bool:
+    """Does this edge bring what a line of the same loop made one turn before?"""
     made, count = tape.maker(node.ins[position]), len(tape.lines[tape.line(node)])
     if made is None or count < 2 or len(tape.lines[tape.line(made)]) != count:
         return False
-    turn = tape.turn[node.index]
-    next_uses = [n for n, _ in tape.users(node.ins[position]) if tape.turn[n] == turn]
-    return tape.turn[made.index] == turn - 1 and len(next_uses) == 1
+    return tape.turn[made.index] == tape.turn[node.index] - 1
 
 
 def uses(tape: Tape, leaf: int) -> int:

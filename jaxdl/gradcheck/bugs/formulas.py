@@ -76,6 +76,7 @@ FORMULAS: dict[str, Callable] = {
     "that of GELU": lambda z, a, d: _gelu(z),
     "that of GELU by tanh": lambda z, a, d: _tanh_gelu(z),
     "ELU′(z)": lambda z, a, d: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    "that of ELU from its output, at z": lambda z, a, d: np.where(z > 0, 1.0, z + 1),
     "g + g′ for f = z g": lambda z, a, d: (a + d - a / z) / z,
     "g′ for f = z g": lambda z, a, d: (d - a / z) / z,
 }

@@ -76,7 +76,7 @@ def concerned(tape: Tape, product: Monomial, where: str) -> tuple[int, ...]:
 def way_out(tape: Tape, node: Node) -> tuple[list[Node], list[Monomial]]:
     """Steps from an ε to a factor, and the products that have it; nothing if it is no such ε."""
     small = is_epsilon(tape, node)
-    if not tape.is_active(node.index) or not (small or _is_added(tape, node)):
+    if not tape.is_active(node.index) or not (small or is_small(tape, node)):
         return [], []
     steps, var = [node], node.outs[0]
     while len(users := tape.users(var)) == 1 and tape.nodes[users[0][0]].prim in POWERS:
@@ -92,7 +92,7 @@ def way_out(tape: Tape, node: Node) -> tuple[list[Node], list[Monomial]]:
     return [], []
 
 
-def _is_added(tape: Tape, node: Node) -> bool:
+def is_small(tape: Tape, node: Node) -> bool:
     """Does it add one positive number, no larger than an ε may be, to the array that moves?"""
     if node.prim != "add" or len(tape.moving(node)) != 1:
         return False

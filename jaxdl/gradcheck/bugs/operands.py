@@ -11,6 +11,7 @@ from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
+    KINKED,
     SMALL,
     inside,
     is_elementwise,
@@ -38,8 +39,6 @@ SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 """What a gradient taken one step too late leaves out; such a slip is likely."""
 
 CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "select_n"}
-
-"""Here a bias comes in: its gradient may be taken one step too late, apart from the weights'."""
 
 FACTOR = ("path_dropped", "activation_derivative_missing", "stale_operand", "unknown")
 """The chain rule's factor for a product with another array: no word is made for it."""
@@ -121,6 +120,12 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         found["left out", p] = Variant(
             substituted(np.eye(len(other))), reach, ("path_dropped", "stale_operand"),
             f"the product with a square matrix is left out on the way back{at}", 0.65,
+        )  # fmt: skip
+    if node.prim == "dot_general" and leaf_source(tape, node.ins[q]) is None:
+        words = FACTOR if tape.active[node.ins[q]] else DATA_FACTOR
+        found["ones", p] = Variant(
+            substituted(np.ones_like(other)), reach, words,
+            f"a factor of what is summed is left out on the way back{at}", 0.8,
         )  # fmt: skip
     sources, terms = _sources(tape, node.ins[p]), _terms(tape, node.ins[q])
     for address, var, order in arranged(tape, node, np.shape(other)):
@@ -337,6 +342,8 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             return ("path_dropped", "stale_operand"), "the gradient behind a formula is used"
         if curved:
             words = ("activation_derivative_missing", "stale_operand")
+            if any(n.prim in KINKED and decides(tape, n) for n in curved):
+                words += ("relu_mask_wrong",)
             return words, "the gradient behind the activation is used, without f′"
         masks = [n for n in path if mask_of(tape, n) is not None]
         if chosen and not masks:
@@ -346,7 +353,7 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             words = (*mask_words(tape, masks[0]), "stale_operand")
             return words, "the gradient behind a mask is used"
         if path:
-            words = ("path_dropped", "stale_operand")
+            words = ("path_dropped", "stale_operand", "scale")
             return words, "the gradient behind a constant factor is used"
     if skips_activation(tape, out, var):
         words = ("activation_derivative_missing", "stale_operand", "unknown")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.forward import Step, rerun, rule_of
+from jaxdl.gradcheck.bugs.normalisations import is_small
 from jaxdl.gradcheck.replay.rules.elementwise import UNARY
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node
@@ -64,8 +65,10 @@ class Recomputed(NamedTuple):
         where = at_line(tape.nodes[min(steps)])
         text = f"the forward pass that it recomputes has a slip: {self.slip}{where}"
         rules = steps if self.known else {}
+        small = steps[min(steps)].prim == "copy" and is_small(tape, tape.nodes[min(steps)])
+        words = ("clip_or_eps_ignored", *WORDS) if small else WORDS
         return [
-            (i, Variant(lambda c, i=i: rule_of(values, rules.get(i)), 0, WORDS, text, 0.9))
+            (i, Variant(lambda c, i=i: rule_of(values, rules.get(i)), 0, words, text, 0.9))
             for i in touched
         ]
 

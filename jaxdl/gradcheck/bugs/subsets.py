@@ -17,6 +17,8 @@ from jaxdl.gradcheck.replay.structure import at_line, leaf_source, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
+REPEATED = ("path_dropped", "shared_weight_missed", "padding_or_stride_shift", "unknown")
+
 
 def kept_sets(n: int) -> dict[str, np.ndarray]:
     """Named subsets of 0 ... n−1 that a buggy loop or slice keeps."""
@@ -61,6 +63,15 @@ def _along_axes(case: Case, node: Node) -> dict:
                     f"of {n} {noun}, {what} are summed{at_line(node)}",
                     cost,
                 )
+    for axis in repeated_axes(tape, node):
+        for what, keep in telling_sets(case, out, axis).items():
+            found["repeated", axis, what] = Variant(
+                lambda c, axis=axis, keep=keep: masked(None, axis, keep),
+                tape.leaves[out],
+                REPEATED,
+                f"of {len(keep)} repetitions of an array, {what} are followed back{at_line(node)}",
+                0.8,
+            )
     for axis, n in enumerate(tape.shape(out)):
         if n == case.size and n > 1:
             for what, keep in telling_sets(case, out, axis).items():
@@ -72,6 +83,17 @@ def _along_axes(case: Case, node: Node) -> dict:
                     0.6,
                 )
     return found
+
+
+def repeated_axes(tape: Tape, node: Node) -> list[int]:
+    """Axes along which an array that is no parameter is repeated, as in upsampling."""
+    if node.prim != "broadcast_in_dim":
+        return []
+    var = node.ins[0]
+    if leaf_source(tape, var) is not None or np.size(tape.values[var]) < 2:
+        return []
+    axes = broadcast_axes(node.params, tape.shape(var))
+    return [axis for axis in axes if tape.shape(node.outs[0])[axis] > 1]
 
 
 def telling_sets(case: Case, out: int, axis: int) -> dict[str, np.ndarray]:
