@@ -211,7 +211,7 @@ def _batch(case, node, position, leaf, found, at) -> Name | None:
         text = f"the bias gradient is averaged over the batch where it must be summed{rest}{at}"
         return Name(("bias_reduction_wrong", "batch_mean_doubled", *extra), text, 0.5)
     words = ("batch_mean_doubled", *extra)
-    if leaf is not None and repeats(case.tape, leaf):
+    if leaf is not None and (repeats(case.tape, leaf) or len(case.hand[leaf].shape) < 2):
         words = ("batch_mean_doubled", "bias_reduction_wrong", *extra)
     return Name(words, text, 0.5)
 

@@ -219,10 +219,9 @@ def _own(tape: Tape, node: Node, q: int) -> str:
 
 
 def _is_plain_factor(tape: Tape, node: Node) -> bool:
-    """Is it a product with a constant, a mask or a parameter? Those have names of their own."""
+    """Is it a product with a constant or a mask? Those have names of their own."""
     alone = len(tape.moving(node)) == 1
-    named = factor_of(tape, node) is not None or mask_of(tape, node) is not None
-    return (alone and named) or any(leaf_source(tape, v) is not None for v in node.ins)
+    return alone and (factor_of(tape, node) is not None or mask_of(tape, node) is not None)
 
 
 def _unmultiplied(position: int) -> Rule:

@@ -218,7 +218,9 @@ def loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[st
     if leaf is None:
         return ("timesteps_truncated", "path_dropped"), "time steps"
     if _takes_part(tape, node, position, leaf):
-        return ("path_dropped", "wrong_entry", "shared_weight_missed"), "parts of the leaf"
+        words = ("path_dropped", "wrong_entry", "shared_weight_missed")
+        by_example = case.size is not None and case.size > 1 and len(members) % case.size == 0
+        return (*words, "examples_dropped") if by_example else words, "parts of the leaf"
     if not is_in_time(tape, len(members)):
         return ("shared_weight_missed", "timesteps_truncated", "path_dropped"), "uses"
     if not has_state(tape, len(members)):
