@@ -135,7 +135,10 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         words = ("stale_operand",)
         if var in terms:
             words = ("path_dropped", "stale_operand", "unknown")
-        elif tape.active[var] and not tape.active[node.ins[q]]:  # data are seldom mistaken so
+        elif tape.active[var] and (
+            not tape.active[node.ins[q]]  # data are seldom mistaken so
+            or made_from(tape, node.ins[q], var)  # what lies between is left out
+        ):
             words = ("stale_operand", "path_dropped", "unknown")
         if var in sources or (not tape.active[node.ins[q]] and made_from(tape, node.ins[q], var)):
             words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
