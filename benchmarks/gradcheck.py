@@ -26,7 +26,7 @@ SLOW_CHECK_CASES = 500  # parameters: "small" in the timing targets
 QUICK_CASES = 8
 
 
-def measure(case, dtype=None, budget_s: float = 5.0) -> dict:
+def measure(case, dtype=None, budget_s: float = 10.0) -> dict:
     """One check of one case; with `dtype`, after casting the caller's float64 arrays to it.
 
     The causes are counted in float64 alone, so the other precisions are checked undiagnosed.
@@ -177,7 +177,7 @@ def run(
     limit: int = 0,
     no_peers: bool = False,
     no_timing: bool = False,
-    budget_s: float = 5.0,
+    budget_s: float = 10.0,
     corpus: str = "tests.gradcheck_corpus",
     output: Path = RESULTS,
 ) -> dict:

@@ -147,9 +147,13 @@ def _idle_limits(run: Run) -> list[str]:
     made = run.shadow.made(*points[0])
     if made.source is None or made.prepared is None:
         return []
-    if made.prepared.watch is None:
-        made.prepared.watch = limits.watch(made.source, *points[0])
-    idle = made.prepared.watch.idle(points)
+    try:
+        if made.prepared.watch is None:
+            made.prepared.watch = limits.watch(made.source, *points[0])
+        idle = made.prepared.watch.idle(points)
+    except Exception:  # no verdict depends on it, and a loss may hold what cannot be run again
+        made.prepared.watch = limits.NOTHING
+        return []
     found = []
     if places := _places(idle, limits.LIMIT):
         found.append(

@@ -30,7 +30,7 @@ def check(
     oracle: str = "auto",
     diagnose: bool = True,
     seed: int = 0,
-    budget_s: float = 5.0,
+    budget_s: float = 10.0,
 ) -> Report:
     """Check `grad` against the gradient of `loss` with respect to `params`.
 

@@ -119,7 +119,7 @@ LONE = 0.8
 """Part of the budget that is saved where a single entry of a leaf is wrong."""
 
 
-def diagnose(problem: Problem, budget_s: float = 5.0) -> tuple[Finding, ...]:
+def diagnose(problem: Problem, budget_s: float = 10.0) -> tuple[Finding, ...]:
     """What is wrong with the gradient, one finding for every independent bug.
 
     Args:

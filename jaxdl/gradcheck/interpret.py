@@ -5,6 +5,7 @@ rounding error added to every result (`jitter`), and with the values behind `sto
 fixed (`freeze`). Calls are inlined and loops rebuilt, so that a rule sees every equation.
 """
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -104,9 +105,25 @@ def usual(eqn: Any, inputs: list, **changed: Any) -> list:
     prepared = eqn.primitive.get_bind_params({**eqn.params, **changed})
     # jax before 0.10 gives (functions, params), later ones the params alone.
     subfuns, params = ((), prepared) if isinstance(prepared, dict) else prepared
-    with eqn.ctx.manager:
+    with _at_line_of(eqn), eqn.ctx.manager:
         results = eqn.primitive.bind(*subfuns, *inputs, **params)
     return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def _at_line_of(eqn: Any) -> Any:
+    """What is traced in this context has the equation's line, as far as JAX's internals allow.
+
+    What is inside a function of JAX's has none: it keeps the line of the call.
+    """
+    try:
+        from jax._src import source_info_util as info
+
+        traceback, names = eqn.source_info.traceback, eqn.source_info.name_stack
+        if info.user_frame(traceback) is None:
+            return contextlib.nullcontext()
+        return info.user_context(traceback, name_stack=names)
+    except (ImportError, AttributeError, TypeError):  # it is told at the line of this file instead
+        return contextlib.nullcontext()
 
 
 def _apply(eqn: Any, rule: Rule, inputs: list) -> list:
@@ -126,9 +143,14 @@ def _apply(eqn: Any, rule: Rule, inputs: list) -> list:
         return results
     if not is_call(eqn):
         return usual(eqn, inputs)
-    inner = next(params[key] for key in INLINED if key in params)
-    closed = inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
-    return run(closed, rule, inputs)
+    with _at_line_of(eqn):
+        return run(body(eqn), rule, inputs)
+
+
+def body(eqn: Any) -> core.ClosedJaxpr:
+    """The jaxpr that a call runs on its inputs."""
+    inner = next(eqn.params[key] for key in INLINED if key in eqn.params)
+    return inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
 
 
 def _callable(closed: core.ClosedJaxpr, rule: Rule) -> Callable[..., list]:

@@ -2,10 +2,12 @@
 
 A gradient that ignores `jnp.clip(ratio, 0.8, 1.2)` is right wherever the ratio lies inside. The
 loss runs once more at each point, with a question at every limit: did it change any entry? And at
-every condition on computed numbers: did any entry fulfil it, did any not? What sits inside a loop,
-or in a function with a derivative of its own, is not asked.
+every condition on computed numbers: did any entry fulfil it, did any not? Asked is what the caller
+wrote, outside of loops, parallel maps and functions with a derivative of their own.
 """
 
+import os
+import sysconfig
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +20,8 @@ from jax.extend import core
 
 from jaxdl.gradcheck import interpret, tracing
 from jaxdl.gradcheck.programs import Prepared
-from jaxdl.gradcheck.tracing import Traced, place, scope
+from jaxdl.gradcheck.replay.trace import place_of
+from jaxdl.gradcheck.tracing import Traced, scope
 
 LIMIT, CONDITION = "limit", "condition"
 
@@ -28,8 +31,27 @@ COMPARED = {LIMIT: ("ne",), CONDITION: ("lt", "le", "gt", "ge")}
 BOUNDED = {"max": (0, 1), "min": (0, 1), "clamp": (1,)}
 """For each limit, the operands that it may bound."""
 
-LOOPS = ("scan", "while", "cond")
+ASKED = (*BOUNDED, "select_n")
 LOGIC = ("not", "and", "or", "broadcast_in_dim", "reshape", "reduce_or")
+ENTERED = ("jit", "pjit", "closed_call", "checkpoint", "remat2")
+"""Calls whose equations are the caller's own."""
+
+FUNCTIONS = frozenset(
+    """
+    where select clip minimum maximum min max clamp relu relu6 leaky_relu elu celu selu hard_tanh
+    hard_sigmoid hard_silu hard_swish
+    """.split()  # noqa: SIM905
+)
+"""The functions of JAX that are limits or conditions themselves; others have some inside."""
+
+_JAX = os.path.dirname(jax.__file__) + os.sep
+_NAMED = tuple(
+    os.path.join(_JAX, "_src", part) for part in ("numpy", "nn", "lax", "scipy", "image")
+)
+_UNNAMED = ("ufunc_api.py", "array_methods.py")
+"""Files of these that only pass calls on."""
+
+_INSTALLED = tuple({sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib", "stdlib")})
 
 
 class Question(NamedTuple):
@@ -37,6 +59,7 @@ class Question(NamedTuple):
 
     kind: str  # LIMIT or CONDITION
     place: str
+    part: tuple  # which limit on that line, which side of a condition
 
 
 class Watch(NamedTuple):
@@ -46,13 +69,17 @@ class Watch(NamedTuple):
     answers: Prepared | None
 
     def idle(self, points: Sequence[tuple[Sequence, Sequence]]) -> list[Question]:
-        """The questions answered by no at every (theta, data)."""
+        """The questions answered by no at every (theta, data).
+
+        A line that runs several times, in a helper say, is answered by any of its runs.
+        """
         if self.answers is None:
             return []
         with scope():
             given = [self.answers(theta, data)[0] for theta, data in points]
         ever = np.any(np.array(given, bool), axis=0)
-        return [q for q, yes in zip(self.questions, ever, strict=True) if not yes]
+        seen = {q for q, yes in zip(self.questions, ever, strict=True) if yes}
+        return [q for q in dict.fromkeys(self.questions) if q not in seen]
 
 
 NOTHING = Watch((), None)
@@ -67,83 +94,102 @@ class Asked(NamedTuple):
 
 
 def watch(source: Traced, theta: Sequence, data: Sequence) -> Watch:
-    """The program for a traced loss, if it has limits or conditions to ask about."""
+    """The program for a traced loss, if it has limits or conditions to ask about.
+
+    A loss that calls back to Python would do so once more, and is not asked.
+    """
     names = {eqn.primitive.name for eqn in interpret.equations(source.closed)}
-    if not names & {*BOUNDED, "select_n"}:
+    if not names & set(ASKED) or any("callback" in name or "print" in name for name in names):
         return NOTHING
-    asked: list[Asked] = []
+    questions: list[tuple[Question, int]] = []
 
     def answers(theta, data):
-        asked[:] = _asked(source.closed, [*theta, *data])
-        return [a.answer for a in asked], [a.bounds for a in asked]
+        found: list[Asked] = []
+        _run(source.closed, [*theta, *data], (), found)
+        questions[:] = [(asked.question, len(asked.bounds)) for asked in found]
+        return [asked.answer for asked in found], [asked.bounds for asked in found]
 
     with scope():
         closed = tracing.as_written(answers, list(theta), list(data)).closed
-    return _about(closed, len(theta), asked)
+    return _about(closed, len(theta), questions)
 
 
-def _asked(closed: core.ClosedJaxpr, leaves: list) -> list[Asked]:
-    """Run a loss and ask at every limit and every selection."""
-    found: list[Asked] = []
-    calls: list[Any] = []
-    hidden = _hidden(closed)
+def _run(closed: core.ClosedJaxpr, inputs: list, calls: tuple, found: list[Asked]) -> list:
+    """The results of a jaxpr; what is asked in it goes to `found`."""
+    jaxpr = closed.jaxpr
+    env: dict = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    env |= dict(zip(jaxpr.invars, inputs, strict=True))
 
-    def rule(eqn: Any, inputs: list) -> list | None:
-        if interpret.is_call(eqn):
-            calls.append(eqn)
-        if id(eqn) in hidden or eqn.primitive.name not in (*BOUNDED, "select_n"):
-            return None
-        results = interpret.usual(eqn, inputs)
-        found.extend(_ask(eqn, inputs, results[0], _line(eqn, calls)))
-        return results
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-    interpret.run(closed, rule, leaves)
-    return found
+    for eqn in jaxpr.eqns:
+        given = [read(atom) for atom in eqn.invars]
+        if _is_entered(eqn):
+            results = _run(interpret.body(eqn), given, (*calls, eqn), found)
+        else:
+            results = interpret.usual(eqn, given)
+            place = _place((*calls, eqn)) if eqn.primitive.name in ASKED else ""
+            found.extend(_ask(eqn, given, results[0], place) if place else ())
+        env |= dict(zip(eqn.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
 
 
-def _line(eqn: Any, calls: Sequence[Any]) -> str:
-    """The caller's line of an equation, of calls so far the last.
+def _is_entered(eqn: Any) -> bool:
+    """Does an equation call what the caller wrote, or a function that is a limit itself?"""
+    if eqn.primitive.name in interpret.CUSTOM:
+        return interpret.is_relu(eqn)
+    if eqn.primitive.name not in ENTERED or not interpret.is_call(eqn):
+        return False
+    own = any(_called(inner) for inner in interpret.body(eqn).jaxpr.eqns)
+    return own or str(eqn.params.get("name")).lstrip("_") in FUNCTIONS
 
-    JAX keeps what is inside `jnp.clip` from the first call of it: the line is that of this call.
+
+def _place(chain: tuple) -> str:
+    """ "file.py:12" of the caller's line that calls a limit or condition of JAX's, or "".
+
+    What is inside a function of JAX's has no line of the caller's: the call has.
     """
-    for call in reversed(calls):
-        if any(inner is eqn for inner in interpret.within(call)):
-            if not _is_of_jax(call):
-                break
-            eqn = call
-    return place(eqn)
+    called = next(filter(None, map(_called, reversed(chain))), None)
+    if called is None or called.function not in FUNCTIONS | {""}:
+        return ""
+    installed = called.file.startswith(_INSTALLED)
+    return "" if installed else f"{os.path.basename(called.file)}:{called.line}"
 
 
-def _is_of_jax(call: Any) -> bool:
-    """Does an equation call a function of `jax.numpy` or `jax.nn`?"""
-    name = str(call.params.get("name", "")).lstrip("_")
-    return call.primitive.name != "jit" or hasattr(jnp, name) or hasattr(jax.nn, name)
+class Called(NamedTuple):
+    """A line of the caller's, and the function of JAX that it calls, or ""."""
+
+    file: str
+    line: int
+    function: str
 
 
-def _hidden(closed: core.ClosedJaxpr) -> set[int]:
-    """Equations that are not asked, by `id`."""
-    return {
-        id(inner)
-        for eqn in interpret.equations(closed)
-        if eqn.primitive.name in LOOPS
-        or (eqn.primitive.name in interpret.CUSTOM and not interpret.is_relu(eqn))
-        for inner in interpret.within(eqn)
-    }
+def _called(eqn: Any) -> Called | None:
+    traceback = eqn.source_info.traceback
+    function = ""
+    for code, at in zip(*traceback.raw_frames(), strict=True) if traceback is not None else ():
+        file = code.co_filename
+        if not file.startswith(_JAX):
+            return Called(file, place_of(code, at)[0], function)
+        if file.startswith(_NAMED) and os.path.basename(file) not in _UNNAMED:
+            function = code.co_name.lstrip("_")  # the outermost counts, and comes last
+    return None
 
 
-def _ask(eqn: Any, inputs: list, result: Any, line: str) -> Iterator[Asked]:
+def _ask(eqn: Any, inputs: list, result: Any, place: str) -> Iterator[Asked]:
     name = eqn.primitive.name
     if name == "select_n":
-        if len(inputs) == 3 and inputs[0].dtype == bool:
-            question = Question(CONDITION, line)
-            yield Asked(question, _any(inputs[0]))
-            yield Asked(question, _any(lax.bitwise_not(inputs[0])))
+        if len(inputs) == 3 and jnp.issubdtype(jnp.result_type(inputs[0]), jnp.bool_):
+            condition = jnp.asarray(inputs[0])
+            for side, answer in (("yes", condition), ("no", lax.bitwise_not(condition))):
+                yield Asked(Question(CONDITION, place, (side,)), _any(answer))
     elif jnp.issubdtype(result.dtype, jnp.floating):
         for p in BOUNDED[name]:
             bounds = tuple(x for q, x in enumerate(inputs) if q != p)
-            if all(map(_is_infinite, bounds)):
-                continue
-            yield Asked(Question(LIMIT, line), _any(lax.ne(result, inputs[p])), bounds)
+            if not all(map(_is_infinite, bounds)):
+                changed = lax.ne(result, jnp.broadcast_to(inputs[p], result.shape))
+                yield Asked(Question(LIMIT, place, (name, p)), _any(changed), bounds)
 
 
 def _is_infinite(bound: Any) -> bool:
@@ -154,7 +200,7 @@ def _any(flags: Any) -> Any:
     return lax.reduce_or(flags, axes=tuple(range(np.ndim(flags))))
 
 
-def _about(closed: core.ClosedJaxpr, count: int, asked: Sequence[Asked]) -> Watch:
+def _about(closed: core.ClosedJaxpr, count: int, asked: Sequence[tuple[Question, int]]) -> Watch:
     """What concerns the first `count` inputs: numbers that move with them, bounds that do not."""
     jaxpr = closed.jaxpr
     flags, bounds = jaxpr.outvars[: len(asked)], iter(jaxpr.outvars[len(asked) :])
@@ -165,14 +211,17 @@ def _about(closed: core.ClosedJaxpr, count: int, asked: Sequence[Asked]) -> Watc
         return isinstance(atom, core.Var) and atom in moving
 
     def compares(atom: Any, by: Sequence[str]) -> bool:
+        """Do numbers that move decide this answer?"""
         if not moves(atom) or atom not in made:
             return False
         name, inputs = made[atom].primitive.name, made[atom].invars
-        return any(compares(x, by) for x in inputs) if name in LOGIC else name in by
+        if name in LOGIC:
+            return any(compares(x, by) for x in inputs)
+        return name in by and jnp.issubdtype(inputs[0].aval.dtype, jnp.floating)
 
     kept = []
-    for flag, (question, _, bounding) in zip(flags, asked, strict=True):
-        moved = [moves(next(bounds)) for _ in bounding]
+    for flag, (question, bounding) in zip(flags, asked, strict=True):
+        moved = [moves(next(bounds)) for _ in range(bounding)]
         if not any(moved) and compares(flag, COMPARED[question.kind]):
             kept.append((question, flag))
     if not kept:

@@ -166,7 +166,7 @@ BUGS = {
         causal, of(causal, "late"), draw((3, 2, 2))[0], draw((4, 7, 2), seed=1),
         (0,), "padding_or_stride_shift",
     ),
-    "an offset in an exponent": (exposed, of(exposed, "offset"), *COUNTS, "unknown"),
+    "an offset in an exponent": (exposed, of(exposed, "offset"), *COUNTS, "path_dropped"),
     "one side of a maximum": (quantiles, of(quantiles, "one"), *LINEAR, "relu_mask_wrong"),
     "the smaller for the larger": (
         quantiles, of(quantiles, "swapped"), *LINEAR, "relu_mask_wrong",

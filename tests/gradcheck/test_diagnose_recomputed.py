@@ -1,4 +1,4 @@
-"""Slips in the forward pass that a gradient recomputes: `unknown`, with the place and the slip."""
+"""Slips in the forward pass that a gradient recomputes, with the place and the slip."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,11 +30,11 @@ def by_hand(p, x, y, slip):
 
 
 SLIPS = {
-    "no bias": "the second term left out",
-    "no tanh": "tanh left out",
-    "no gain": "the second factor left out",
-    "divided by the gain": "a division in place of the product",
-    "added": "+ in place of −",
+    "no bias": ("path_dropped", "the second term left out"),
+    "no tanh": ("stale_operand", "tanh left out"),
+    "no gain": ("path_dropped", "the second factor left out"),
+    "divided by the gain": ("stale_operand", "a division in place of the product"),
+    "added": ("sign", "+ in place of −"),
 }
 
 
@@ -49,10 +49,11 @@ def checked(slip):
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_slip_of_the_forward_pass_is_shown_under_unknown(slip):
+def test_a_slip_of_the_forward_pass_is_shown(slip):
     (finding,) = checked(slip).findings
-    assert finding.cause == "unknown"
-    assert SLIPS[slip] in finding.explanation
+    cause, what = SLIPS[slip]
+    assert finding.cause == cause and "unknown" in finding.equivalent
+    assert f"forward pass that it recomputes has a slip: {what}" in finding.explanation
     assert "test_diagnose_recomputed.py" in finding.explanation
 
 

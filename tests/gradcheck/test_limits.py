@@ -104,3 +104,55 @@ def test_the_sides_of_several_points_add_up():
     assert any("A limit" in sentence for sentence in once.adequacy)
     w[0] = -1.0
     assert not any("A limit" in s for s in gradcheck.check(loss, jax.grad(loss), w, X, Y).adequacy)
+
+
+def helper_reached_once(w, x, y):
+    @jax.jit
+    def limited(z):
+        return jnp.clip(z, -1, 1)
+
+    return jnp.mean(limited(1e-3 * (x @ w)) * limited(100 * (x @ w)))
+
+
+def batched_loop(w, x, y):
+    """JAX batches a loop whose number of turns differs: it cannot be rebuilt from its parts."""
+    sizes = jax.lax.stop_gradient(x)
+
+    def doubled(row):
+        return jax.lax.while_loop(lambda c: c < row @ row, lambda c: 2 * c, 1.0)
+
+    return jnp.mean(jax.vmap(doubled)(sizes) * jax.nn.relu(x @ w))
+
+
+def best(w, x, y):
+    """Indexing with a computed index compares it with 0, which is none of the caller's."""
+    z = x @ w
+    return z[jnp.argmax(z)] ** 2 + jnp.sum(z[jnp.argsort(z)][:2]) + jnp.interp(z[0], y, y)
+
+
+def printed(w, x, y):
+    jax.debug.callback(SEEN.append, w[0])
+    return jnp.mean(jnp.clip(x @ w, -90, 90) ** 2)
+
+
+SEEN: list = []
+
+
+@pytest.mark.parametrize("loss", [helper_reached_once, batched_loop, best, printed])
+def test_nothing_is_said_without_cause(loss):
+    assert not blind_spots(loss)
+
+
+def test_no_tracer_is_kept():
+    with jax.checking_leaks():
+        assert blind_spots(floored(1e-8))
+
+
+def test_a_constant_in_float32_keeps_the_line():
+    bound = jnp.array(99.0, jnp.float32)
+
+    def loss(w, x, y):
+        return jnp.mean(jnp.clip(x @ w, -bound, bound) ** 2)
+
+    line = loss.__code__.co_firstlineno + 1
+    assert any(f"A limit at test_limits.py:{line}:" in said for said in blind_spots(loss))

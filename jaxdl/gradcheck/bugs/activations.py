@@ -132,6 +132,9 @@ def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
     mirrored = -region.evaluate(tape, -z)[1]
     apart = mirrored - d  # of a softplus a constant, which may be a term that is forgotten
     also = ("path_dropped", "stale_operand") if agree(apart, np.ravel(apart)[:1]) else ()
+    first = region.nodes[0]
+    shifted = first.prim in ("add", "sub") and len(tape.moving(first)) == 1
+    whose = "a term of the function's argument" if shifted else "the function's argument"
     return {
         "at output": variant(
             region.evaluate(tape, a)[1],
@@ -142,7 +145,7 @@ def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
         "mirrored": variant(
             mirrored,
             ("sign", *WRONG, *also),
-            "the function's argument has the wrong sign: −f′(−z)",
+            f"{whose} has the wrong sign: −f′(−z)",
             0.6,
         ),
     }
@@ -278,7 +281,9 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
         if var in summands:
             cost = 0.65  # likelier than a formula that happens to say the same
             text = f"f′ is evaluated without a term of its argument{at}"
-            said = ("unknown", "path_dropped", *words)
+            said = ("path_dropped", *words[::-1], "unknown")
+            if is_kinked(tape, region):
+                said = ("relu_mask_wrong", *said)
         found["elsewhere", address] = Variant(
             diverted(region, derivative), tape.leaves[region.z], said, text, cost
         )

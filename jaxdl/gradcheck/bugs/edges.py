@@ -141,6 +141,7 @@ def name(
         return None
     if close(found.factor, 1.0) and found.power == 0:
         return None
+    node = told_at(tape, node, position)
     leaf = leaf_at(tape, node, position)
     at = at_line(node)
     for rule in (_penalty, _dropout, _batch, _bias, _zero):
@@ -154,6 +155,19 @@ def name(
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
     return Name(("scale",), text + inside, cost)
+
+
+def told_at(tape: Tape, node: Node, position: int | None) -> Node:
+    """The repetition that a name is told of: in a loop, one that does not begin it.
+
+    What a loop begins with may be a leaf, and is another array at every later turn.
+    """
+    same = tape.groups[tape.key(node)]
+    if position is None or len(same) < 2 or leaf_source(tape, node.ins[position]) is None:
+        return node
+    other = tape.nodes[same[1]]
+    begins = leaf_source(tape, other.ins[position]) is None
+    return other if begins else node
 
 
 def leaf_at(tape: Tape, node: Node, position: int | None) -> int | None:

@@ -79,7 +79,7 @@ def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
     if mask_of(tape, node) is not None:
         return mask_words(tape, node), "its mask"
     if factor_of(tape, node) is not None:
-        return ("scale",), "a constant factor"
+        return ("scale", "stale_operand", "path_dropped", "unknown"), "a constant factor"
     return None
 
 

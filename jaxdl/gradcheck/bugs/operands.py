@@ -160,7 +160,9 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     if node.prim not in ("mul", "div") or _is_plain_factor(tape, node):
         return {}
     at = at_line(node)
-    text = f"a factor is left out on the way back{at}"
+    place = made(tape, node.ins[1 - p])
+    which = "a factor" if place == f"made{at}" else f"the factor {place}"
+    text = f"{which} is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
     words = _data_words(tape, node, 1 - p) if data else factor_words(tape, [node.ins[1 - p]])
     if (node.index, p) in inside(tape):  # z g(z) with the derivative g + g′
@@ -251,16 +253,21 @@ def _multiplied_twice(position: int) -> Rule:
 
 def made_from(tape: Tape, later: int, var: int) -> bool:
     """Is the first array made of the second, in a few steps?"""
+    key = ("made from", later)
+    if key not in tape.memo:
+        tape.memo[key] = _nearby(tape, later)
+    return var in tape.memo[key]
+
+
+def _nearby(tape: Tape, later: int) -> set[int]:
+    """The variables that one is made of, in a few steps."""
     stack, seen = [later], set()
     while stack and len(seen) < NEAR:
         made = tape.maker(stack.pop())
-        if made is None:
-            continue
-        if var in made.ins:
-            return True
-        stack += [v for v in made.ins if v not in seen]
-        seen.update(made.ins)
-    return False
+        if made is not None:
+            stack += [v for v in made.ins if v not in seen]
+            seen.update(made.ins)
+    return seen
 
 
 def _sources(tape: Tape, var: int) -> set[int]:

@@ -1,9 +1,10 @@
 """Right rules after a slip in the forward pass that the gradient recomputes.
 
 Whoever writes W x where the loss has W x + b, with every rule of the way back right, has the rules
-at other values. No word of the catalogue is about the forward pass, so it is `unknown`, but with
-the place and the slip. The tape is run again with one line changed, and every rule after it uses
-the new values; that line's own rule may be the one of the loss or of the line as changed.
+at other values. No word of the catalogue is about the forward pass alone: a term or factor that it
+lacks is called as one that the way back lacks, and `unknown` stands beside every word. The tape is
+run again with one line changed, and every rule after it uses the new values; that line's own rule
+may be the one of the loss or of the line as changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,34 +18,44 @@ from jaxdl.gradcheck.replay.tape import Node
 from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
 
-WORDS = ("unknown",)
-
 LEFT, RIGHT = 0, 1
 
-SLIPS: dict[str, dict[str, Step]] = {
+LACKING = ("path_dropped", "stale_operand", "unknown")
+SIGN = ("sign", "stale_operand", "unknown")
+OTHER = ("stale_operand", "activation_derivative_wrong", "unknown")
+
+
+class Slip(NamedTuple):
+    """What may stand in a node's place, and what that is called."""
+
+    step: Step
+    words: tuple[str, ...]
+
+
+SLIPS: dict[str, dict[str, Slip]] = {
     "add": {
-        "the first term left out": Step("copy", (RIGHT,)),
-        "the second term left out": Step("copy", (LEFT,)),
-        "− in place of +": Step("sub", (LEFT, RIGHT)),
+        "the first term left out": Slip(Step("copy", (RIGHT,)), LACKING),
+        "the second term left out": Slip(Step("copy", (LEFT,)), LACKING),
+        "− in place of +": Slip(Step("sub", (LEFT, RIGHT)), SIGN),
     },
     "sub": {
-        "the first term left out": Step("neg", (RIGHT,)),
-        "the second term left out": Step("copy", (LEFT,)),
-        "+ in place of −": Step("add", (LEFT, RIGHT)),
+        "the first term left out": Slip(Step("neg", (RIGHT,)), LACKING),
+        "the second term left out": Slip(Step("copy", (LEFT,)), LACKING),
+        "+ in place of −": Slip(Step("add", (LEFT, RIGHT)), SIGN),
     },
     "mul": {
-        "the first factor left out": Step("copy", (RIGHT,)),
-        "the second factor left out": Step("copy", (LEFT,)),
-        "a division in place of the product": Step("div", (LEFT, RIGHT)),
+        "the first factor left out": Slip(Step("copy", (RIGHT,)), LACKING),
+        "the second factor left out": Slip(Step("copy", (LEFT,)), LACKING),
+        "a division in place of the product": Slip(Step("div", (LEFT, RIGHT)), OTHER),
     },
     "div": {
-        "the divisor left out": Step("copy", (LEFT,)),
-        "a product in place of the division": Step("mul", (LEFT, RIGHT)),
+        "the divisor left out": Slip(Step("copy", (LEFT,)), LACKING),
+        "a product in place of the division": Slip(Step("mul", (LEFT, RIGHT)), OTHER),
     },
-    "max": {"min in place of max": Step("min", (LEFT, RIGHT))},
-    "min": {"max in place of min": Step("max", (LEFT, RIGHT))},
+    "max": {"min in place of max": Slip(Step("min", (LEFT, RIGHT)), OTHER)},
+    "min": {"max in place of min": Slip(Step("max", (LEFT, RIGHT)), OTHER)},
 }
-"""For a primitive, what may stand in its place."""
+"""For a primitive, what may be done instead."""
 
 FUNCTIONS = UNARY.keys() - {"copy", "stop_gradient"} | {"integer_pow"}
 """Functions of one array, which may be forgotten."""
@@ -60,24 +71,26 @@ class Recomputed(NamedTuple):
     def build(self, case: Case) -> list[tuple[int, Variant]]:
         """The rules of all nodes that see other values."""
         tape = case.tape
-        steps = {i: slips(tape.nodes[i])[self.slip] for i in self.selector.nodes(tape)}
+        found = {i: slips(tape.nodes[i])[self.slip] for i in self.selector.nodes(tape)}
+        steps = {i: slip.step for i, slip in found.items()}
         values, touched = rerun(tape, steps, False)
         where = at_line(tape.nodes[min(steps)])
         text = f"the forward pass that it recomputes has a slip: {self.slip}{where}"
         rules = steps if self.known else {}
-        small = steps[min(steps)].prim == "copy" and is_small(tape, tape.nodes[min(steps)])
-        words = ("clip_or_eps_ignored", *WORDS) if small else WORDS
+        words = found[min(found)].words
+        if words == LACKING and is_small(tape, tape.nodes[min(found)]):
+            words = ("clip_or_eps_ignored", *words)
         return [
             (i, Variant(lambda c, i=i: rule_of(values, rules.get(i)), 0, words, text, 0.9))
             for i in touched
         ]
 
 
-def slips(node: Node) -> dict[str, Step]:
+def slips(node: Node) -> dict[str, Slip]:
     """What may be computed in place of a node."""
     found = SLIPS.get(node.prim, {})
     if node.prim in FUNCTIONS:
-        found = found | {f"{node.prim} left out": Step("copy", (LEFT,))}
+        found = found | {f"{node.prim} left out": Slip(Step("copy", (LEFT,)), OTHER)}
     return found
 
 

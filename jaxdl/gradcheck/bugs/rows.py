@@ -70,5 +70,5 @@ def name(tape: Tape, leaf: int, where: str, cs: Sequence[float], ms: Sequence) -
     penalised = is_penalised(tape, leaf)
     if penalised and where == "the rows not looked up" and found.factor < 0:
         return Name(("l2_missing", "l2_scaled"), text, 0.9)
-    words = ("l2_scaled",) if penalised else ("l2_on_bias", "l2_scaled")
-    return Name(words, text, 0.9)
+    words = ("l2_on_bias", "l2_scaled")
+    return Name(words[::-1] if penalised else words, text, 0.9)

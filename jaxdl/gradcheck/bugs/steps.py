@@ -66,7 +66,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
             found["turn", p, nest, key] = Variant(
                 lambda c, value=value: beside(node, p, value),
                 tape.leaves[node.ins[p]],
-                _tap_words(key) if taps else ("stale_operand",),
+                _tap_words(key) if taps else ("stale_operand", "timesteps_truncated"),
                 f"of a loop's {length} turns, an operand is taken {what}{at}",
                 0.6,
             )

@@ -23,7 +23,12 @@ FARTHEST = 64
 
 def line(node: Node) -> str:
     """`file.py:44`, the innermost line of the caller that led to a node."""
-    where: Any = node.where
+    if node.line is None:
+        node.line = _line(node.where)
+    return node.line
+
+
+def _line(where: Any) -> str:
     while isinstance(where, tuple) and where and not _is_frames(where):
         where = where[0]
     return f"{os.path.basename(where[-1][0])}:{where[-1][1]}" if _is_frames(where) else ""

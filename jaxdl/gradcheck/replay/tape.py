@@ -31,6 +31,7 @@ class Node:
     where: Hashable
     opaque: Callable | None = None  # backward of an equation that JAX differentiates
     again: Callable | None = None  # its forward
+    line: str | None = None  # `structure.line` of it, once asked for
 
 
 @dataclass
