@@ -160,7 +160,8 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
     if node.prim not in ("mul", "div") or _is_plain_factor(tape, node):
         return {}
     at = at_line(node)
-    place = made(tape, node.ins[1 - p])
+    factor = leaf_source(tape, node.ins[1 - p])
+    place = made(tape, node.ins[1 - p]) if factor is None else f"of parameter leaf {factor}"
     which = "a factor" if place == f"made{at}" else f"the factor {place}"
     text = f"{which} is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]
