@@ -51,8 +51,6 @@ def _diagnosis(run: Run) -> tuple[Finding, ...]:
     try:
         diagnose = importlib.import_module("jaxdl.gradcheck.diagnose")
         findings = tuple(diagnose.diagnose(problem, run.settings.budget_s))
-    except ImportError:
-        findings = ()
     except Exception as error:  # a verdict must not be lost because its explanation failed
         run.notes.append(f"The diagnosis stopped with {type(error).__name__}: {error}")
         findings = ()

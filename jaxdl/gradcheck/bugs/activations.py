@@ -22,10 +22,17 @@ from jaxdl.gradcheck.replay.regions import (
     is_clip,
     is_epsilon,
     is_linear,
+    is_small,
     picks,
     regions,
 )
-from jaxdl.gradcheck.replay.structure import at_line, decides, factor_of, mask_of
+from jaxdl.gradcheck.replay.structure import (
+    at_line,
+    decides,
+    factor_of,
+    is_no_dropout,
+    mask_of,
+)
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
@@ -154,9 +161,9 @@ def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
 def _skips(tape: Tape, region: Region, z, variant) -> dict:
     """One step of the function left out, or all its limits."""
     found, steps = {}, [n for n in region.nodes if len(tape.moving(n)) == 1]
-    for n in steps if len(region.nodes) > 1 else ():
+    for k, n in enumerate(steps if len(region.nodes) > 1 else ()):
         value = region.evaluate(tape, z, skip={n.index})[1]
-        found["skip", n.prim, n.where] = variant(value, *_skipped(tape, n))
+        found["skip", n.prim, k] = variant(value, *_skipped(tape, n, region))
     limits = {n.index for n in steps if is_epsilon(tape, n)}
     if len(limits) > 1:
         value = region.evaluate(tape, z, skip=limits)[1]
@@ -218,9 +225,9 @@ def _branches(case: Case, region: Region, z, variant) -> dict:
     return found
 
 
-def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
+def _skipped(tape: Tape, node: Node, region: Region) -> tuple[tuple[str, ...], str, float]:
     """Words, text and cost for one step of a region that is left out of its derivative."""
-    if is_epsilon(tape, node):
+    if is_epsilon(tape, node) or is_small(tape, node):
         return ("clip_or_eps_ignored",), "the ε or clip is ignored", 0.5
     if mask_of(tape, node) is not None:
         return mask_words(tape, node), "the mask is not applied on the way back", 0.5
@@ -229,10 +236,16 @@ def _skipped(tape: Tape, node: Node) -> tuple[tuple[str, ...], str, float]:
         words = ("unknown", "activation_derivative_wrong", "path_dropped")
         return words, "a factor that is an array of data is left out on the way back", 0.8
     text = f"one step ({node.prim}) is left out of f′"
+    masks = [n for n in region.nodes if mask_of(tape, n) is not None and not is_no_dropout(tape, n)]
+    if masks and (factor_of(tape, node) or 0.0) > 1:
+        return ("dropout_scale_missing", "scale"), "the dropout factor is left out of f′", 0.6
     if node.prim in KINKED - {"abs"} and decides(tape, node):  # a hinge, a ReLU inside a function
         words = ("relu_mask_wrong", "activation_derivative_missing", "clip_or_eps_ignored")
         return words, text, 0.8
-    return ("activation_derivative_wrong",), text, 0.8
+    if not is_linear(tape, node):  # one function of several has no derivative
+        words = ("activation_derivative_wrong", "activation_derivative_missing", "path_dropped")
+        return words, text, 0.8
+    return ("activation_derivative_wrong", "path_dropped"), text, 0.8
 
 
 def scaled_copy(tape: Tape, var: int, later: int) -> bool:

@@ -18,6 +18,7 @@ from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
     at_line,
+    bits,
     decides,
     factor_of,
     is_no_dropout,
@@ -326,7 +327,7 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     words = ("path_dropped", "examples_dropped") if _chosen(case, node) else ("path_dropped",)
     if is_of_last_turn(tape, node, position):
         words += ("timesteps_truncated",)  # what a mask holds still is handed on as well
-    if _made_by_helper(tape, node.ins[position]):
+    if _made_by_helper(tape, node.ins[position]) or _is_of_one_leaf(tape, node.ins[position]):
         words += ("shared_weight_missed",)  # one of several times that a network is applied
     return Name(words, text, 0.5)
 
@@ -338,6 +339,11 @@ def _made_by_helper(tape: Tape, var: int) -> bool:
         return False
     same = members(tape, "place")[LEVELS["place"](tape.key(node))]
     return len({tape.nodes[i].where for i in same}) > 1
+
+
+def _is_of_one_leaf(tape: Tape, var: int) -> bool:
+    """Is it made of one leaf alone, and used several times, as an embedding's rows are?"""
+    return len(bits(tape.leaves[var])) == 1 and len(tape.users(var)) > 1
 
 
 def _chosen(case: Case, node: Node) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxdl.gradcheck.bugs.products import reach, sending
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import REPEATS, Monomial, monomial
-from jaxdl.gradcheck.replay.regions import is_epsilon
+from jaxdl.gradcheck.replay.regions import is_epsilon, is_small
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -28,9 +28,6 @@ POWERS = ("sqrt", "rsqrt", "pow", "integer_pow", *REPEATS)
 """Steps from σ² + ε to a factor of the product."""
 
 ROOTS = ("sqrt", "rsqrt", "pow")
-
-LARGEST = 0.5
-"""What is added to a sum of squares below a root is an ε up to this size."""
 
 
 class WithoutEpsilon(NamedTuple):
@@ -90,17 +87,6 @@ def way_out(tape: Tape, node: Node) -> tuple[list[Node], list[Monomial]]:
         if found:
             return steps[:count], found
     return [], []
-
-
-def is_small(tape: Tape, node: Node) -> bool:
-    """Does it add one positive number, no larger than an ε may be, to the array that moves?"""
-    if node.prim != "add" or len(tape.moving(node)) != 1:
-        return False
-    other = node.ins[1 - tape.moving(node)[0]]
-    value = np.asarray(tape.values[other])
-    return (
-        not tape.data[other] and value.size > 0 and bool(np.all((value > 0) & (value <= LARGEST)))
-    )
 
 
 def products(tape: Tape) -> list[Monomial]:

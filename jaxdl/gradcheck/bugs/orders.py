@@ -44,7 +44,8 @@ class Rearranged(NamedTuple):
             half = len(moved) // 2
             first, second = (_range(m) for m in (moved[:half], moved[half:]))
             return SWAPPED, f"places {first} and {second} along {along} carry each other's gradient"
-        return MIXED, f"the gradient's places along {along} are in another order"
+        words = (*MIXED, "transpose") if is_transposed(self.order) else MIXED
+        return words, f"the gradient's places along {along} are in another order"
 
 
 def _range(places: list[int]) -> str:
@@ -57,6 +58,13 @@ def swaps_blocks(order: tuple[int, ...]) -> bool:
     first, second = moved[: len(moved) // 2], moved[len(moved) // 2 :]
     compact = all(part[-1] - part[0] == len(part) - 1 for part in (first, second) if part)
     return compact and [order[i] for i in moved] == [*second, *first]
+
+
+def is_transposed(order: tuple[int, ...]) -> bool:
+    """Is it the order of a matrix's entries read column by column?"""
+    n = len(order)
+    sides = (k for k in range(2, n) if n % k == 0)
+    return any(order == tuple(np.arange(n).reshape(k, -1).T.ravel()) for k in sides)
 
 
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Rearranged]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.forward import Step, rerun, rule_of
-from jaxdl.gradcheck.bugs.normalisations import is_small
+from jaxdl.gradcheck.replay.regions import is_small
 from jaxdl.gradcheck.replay.rules.elementwise import UNARY
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node

@@ -28,6 +28,9 @@ LARGER = {"max": "min", "min": "max"}
 SMALL = 0.02
 """An added constant up to this size is taken for an ε."""
 
+LARGEST = 0.5
+"""What is added below a root, or left out where nothing else is, is an ε up to this size."""
+
 
 class Region(NamedTuple):
     """Elementwise nodes from z to a, in order of execution."""
@@ -230,3 +233,14 @@ def is_epsilon(tape: Tape, node: Node) -> bool:
         return False
     other = np.abs(np.asarray(tape.values[node.ins[1 - tape.moving(node)[0]]]))
     return bool(np.all(other <= SMALL)) and bool(np.any(other))
+
+
+def is_small(tape: Tape, node: Node) -> bool:
+    """Does it add one positive number, no larger than an ε may be, to the array that moves?"""
+    if node.prim != "add" or len(tape.moving(node)) != 1:
+        return False
+    other = node.ins[1 - tape.moving(node)[0]]
+    value = np.asarray(tape.values[other])
+    return (
+        not tape.data[other] and value.size > 0 and bool(np.all((value > 0) & (value <= LARGEST)))
+    )
