@@ -41,6 +41,19 @@ def test_a_small_kink_is_one_too():
     assert verdict(loss, by_hand, np.array([0.0, 0.4, -2.0])) == "PASS"
 
 
+@pytest.mark.parametrize("seed", [15, 21, 0])
+def test_small_kinks_of_both_signs_that_cancel_are_kinks(seed):
+    """Many units at exactly 0: what autodiff says lies between no two one-sided derivatives."""
+    rng = np.random.default_rng(seed)
+    w, x = (rng.integers(-2, 3, size) * 1.0 for size in ((3, 6), (6, 3)))
+    v = rng.normal(size=6)
+
+    def loss(w, x, v):
+        return jnp.sum(jnp.sin(w)) + 1e-4 * jnp.mean(jax.nn.relu(x @ w) @ v)
+
+    assert verdict(loss, jax.grad(loss), w, x, v) == "PASS"
+
+
 def test_a_bug_beside_a_kink_still_fails():
     def by_hand(w):
         return (w >= 0).astype(w.dtype) * 1.01

@@ -35,7 +35,8 @@ def transposed(case: Case, node: Node) -> dict:
         return [(node.ins[p], c) for p, c in back]
 
     text = f"the gradient of a square matrix is transposed{at_line(node)}"
-    return {"T": Variant(lambda c: rule, tape.leaves[out], ("transpose",), text, 0.6)}
+    words = ("transpose", "stale_operand", "unknown")  # sums over its axes may be exchanged, too
+    return {"T": Variant(lambda c: rule, tape.leaves[out], words, text, 0.6)}
 
 
 def family(case: Case, node: Node) -> dict:
