@@ -41,6 +41,9 @@ NO_ACTIVATION = ALGEBRAIC | {"exp", "exp2", "log", "abs"}
 
 WRONG = ("activation_derivative_wrong",)
 
+AGAIN = ("stale_operand", "path_dropped", "activation_derivative_missing", "unknown")
+"""Further words for f′ times z or f(z): as if something were not divided by it."""
+
 
 def family(case: Case, node: Node) -> dict:
     """Wrong derivatives of every region that ends at this node."""
@@ -125,7 +128,7 @@ def _formulas(tape: Tape, node: Node, region: Region, d, unsaid, variant) -> dic
         if name == "a" and added is not None and agree(d, added):  # exp z + ε for exp z
             first = ("clip_or_eps_ignored", "unknown")
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
-        last = ("stale_operand", "unknown") if again and not unsaid else ()
+        last = AGAIN if again and not unsaid else ()
         cost = 0.75 if name in TWICE or name in TERMS else 0.7
         found[name] = variant(value, (*first, *WRONG, *last), text, cost)
     return found
@@ -139,13 +142,15 @@ def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
     mirrored = -region.evaluate(tape, -z)[1]
     apart = mirrored - d  # of a softplus a constant, which may be a term that is forgotten
     also = ("path_dropped", "stale_operand") if agree(apart, np.ravel(apart)[:1]) else ()
+    sides = ("relu_mask_wrong",) * is_kinked(tape, region)
+    sides += ("clip_or_eps_ignored",) * any(is_epsilon(tape, n) for n in region.nodes)
     first = region.nodes[0]
     shifted = first.prim in ("add", "sub") and len(tape.moving(first)) == 1
     whose = "a term of the function's argument" if shifted else "the function's argument"
     return {
         "at output": variant(
             region.evaluate(tape, a)[1],
-            (*unsaid, *WRONG),
+            (*unsaid, *WRONG, *sides),
             "f′ is evaluated at f's output, f′(a)",
             0.6 if flat else 0.4,
         ),

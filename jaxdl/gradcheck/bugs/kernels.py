@@ -294,7 +294,9 @@ def _shifts(case: Case, node: Node) -> dict:
         for move, wrap in itertools.product(moves, (False, True)):
             if wrap and all(shape[a] == 2 for a in move):
                 continue  # that turns them round
-            words = SHIFT if leaf is None else shift_words(tape, leaf, next(iter(move)))
+            words = (*SHIFT, "stale_operand", "unknown")
+            if leaf is not None:
+                words = shift_words(tape, leaf, next(iter(move)))
             if node.prim == "gather":  # an index off by one
                 words = ("unknown", "wrong_entry", "stale_operand", *SHIFT)
             found["shift", p, tuple(move.items()), wrap] = Variant(

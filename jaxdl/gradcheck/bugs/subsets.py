@@ -213,7 +213,7 @@ def loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[st
     """Words and noun for repetitions of a line that are left out."""
     tape = case.tape
     if len(members) == case.size and not has_state(tape, len(members)):
-        return ("examples_dropped", "shared_weight_missed"), "examples"
+        return ("examples_dropped", "shared_weight_missed", "timesteps_truncated"), "examples"
     leaf = leaf_source(tape, node.ins[position])
     if leaf is None:
         return ("timesteps_truncated", "path_dropped"), "time steps"
