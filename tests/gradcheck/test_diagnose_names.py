@@ -115,6 +115,13 @@ def ridge(p, x, y, strengths, bug=""):
     return jnp.mean(jnp.sum((x @ p - y) ** 2, axis=1)) + penalty
 
 
+def scaled_product(p, x, y, bug=""):
+    """A penalty written as the product of the weights with their multiple."""
+    penalty = 0.5 * 0.1 * p @ p
+    others = {"left out": stop(penalty), "doubled": 2 * penalty}
+    return jnp.mean((x @ p - y) ** 2) + as_if(penalty, others.get(bug, penalty))
+
+
 def weighted(p, x, y, w, bug=""):
     """A weight for each example, in a loop over the examples."""
     total = 0.0
@@ -226,6 +233,7 @@ DRAWS = (
     (0, 1, 2),
 )
 PAIRS = draw((3, 2))[0], draw((6, 3), (6,), seed=1), (0, 1)
+PLAIN = draw((3,))[0], draw((6, 3), (6,), seed=1), (0, 1)
 RIDGE = draw((3, 2))[0], [*draw((6, 3), (6, 2), seed=1), POSITIVE[:3]], (0, 1)
 HIDDEN = named("wv", (3, 3), (3,)), [*draw((6, 3), (6,), seed=1), MASK], (0, 1, 2)
 SEEN = named("qk", (2, 2), (2, 2)), draw((5, 4, 2), (5, 4, 2), seed=1), (0, 1)
@@ -245,6 +253,8 @@ BUGS = {
     "a mask of draws that are given": (drawn, "mask", *DRAWS, "dropout_mask_missing"),
     "the factor beside it": (drawn, "scale", *DRAWS, "dropout_scale_missing"),
     "no penalty inside a mean": (drawn, "decay", *DRAWS, "l2_missing"),
+    "no penalty of a product": (scaled_product, "left out", *PLAIN, "l2_missing"),
+    "twice the penalty of a product": (scaled_product, "doubled", *PLAIN, "l2_scaled"),
     "no penalty whose strengths are data": (ridge, "left out", *RIDGE, "l2_missing"),
     "a penalty with strengths, averaged": (ridge, "averaged", *RIDGE, "l2_scaled"),
     "what a squared hinge pushes apart": (pushed, "sign", *PAIRS, "sign"),

@@ -23,6 +23,7 @@ LEFT, RIGHT = 0, 1
 LACKING = ("path_dropped", "stale_operand", "unknown")
 SIGN = ("sign", "stale_operand", "unknown")
 OTHER = ("stale_operand", "activation_derivative_wrong", "unknown")
+SIDES = ("relu_mask_wrong", "stale_operand", "activation_derivative_wrong", "unknown")
 
 
 class Slip(NamedTuple):
@@ -52,8 +53,8 @@ SLIPS: dict[str, dict[str, Slip]] = {
         "the divisor left out": Slip(Step("copy", (LEFT,)), LACKING),
         "a product in place of the division": Slip(Step("mul", (LEFT, RIGHT)), OTHER),
     },
-    "max": {"min in place of max": Slip(Step("min", (LEFT, RIGHT)), OTHER)},
-    "min": {"max in place of min": Slip(Step("max", (LEFT, RIGHT)), OTHER)},
+    "max": {"min in place of max": Slip(Step("min", (LEFT, RIGHT)), SIDES)},
+    "min": {"max in place of min": Slip(Step("max", (LEFT, RIGHT)), SIDES)},
 }
 """For a primitive, what may be done instead."""
 

@@ -133,9 +133,10 @@ def only_rows(tape: Tape, term: int) -> bool:
 
 
 def has_strengths(tape: Tape, node: Node) -> bool:
-    """Does it multiply every entry of what a parameter's shape has by a number of its own?"""
+    """Does it multiply every entry of what has a parameter's shape by a number of its own?"""
     shape = tape.shape(node.outs[0])
-    return scales(tape, node) and len(shape) > 0 and shape in {tape.shape(v) for v in tape.raw}
+    own = scales(tape, node) and not has_even_constants(tape, node)
+    return own and shape in {tape.shape(v) for v in tape.raw}
 
 
 def is_lookup(tape: Tape, node: Node) -> bool:
