@@ -77,7 +77,10 @@ def is_call(eqn: Any) -> bool:
 
 def is_relu(eqn: Any) -> bool:
     """Is it `jax.nn.relu`, whose slope at 0 is 0 and not that of the maximum in its body?"""
-    return "relu" in {e.params.get("name") for e in (eqn, *within(eqn))}
+    names = [eqn.params.get("name")]
+    for closed in _inner(eqn):
+        names += [e.params.get("name") for e in closed.jaxpr.eqns if len(closed.jaxpr.eqns) == 1]
+    return "relu" in names
 
 
 def _inner(eqn: Any) -> list[core.ClosedJaxpr]:

@@ -132,8 +132,9 @@ class Referee:
             gap = abs(both.right - both.left)
             scale = max(size, abs(both.left), abs(both.right))
             explains = min(abs(expected - both.left), abs(expected - both.right)) <= gap
-            if gap > 10 * both.error:
-                return gap > 1e-4 * scale or explains or self._is_right_beside(u, k)
+            telling = gap > 1e-4 * scale or explains
+            if gap > 10 * both.error and (telling or self._is_right_beside(u, k)):
+                return True
         return False
 
     def _is_right_beside(self, u: list[np.ndarray], k: int) -> bool:

@@ -135,10 +135,23 @@ def printed(w, x, y):
     return jnp.mean(jnp.clip(x @ w, -90, 90) ** 2)
 
 
+@jax.custom_jvp
+def with_a_rule(z):
+    return 2 * jax.nn.relu(z) + z
+
+
+with_a_rule.defjvps(lambda t, out, z: t * (2 * (z > 0) + 1))
+
+
+def ruled(w, x, y):
+    """A function with a derivative of its own is the caller's matter, whatever it is made of."""
+    return jnp.mean((with_a_rule(x @ w + 50) - y) ** 2)
+
+
 SEEN: list = []
 
 
-@pytest.mark.parametrize("loss", [helper_reached_once, batched_loop, best, printed])
+@pytest.mark.parametrize("loss", [helper_reached_once, batched_loop, best, printed, ruled])
 def test_nothing_is_said_without_cause(loss):
     assert not blind_spots(loss)
 
