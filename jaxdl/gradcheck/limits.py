@@ -7,11 +7,9 @@ wrote, outside of loops, parallel maps and functions with a derivative of their 
 """
 
 import os
-import sysconfig
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -19,8 +17,8 @@ from jax.core import Tracer
 from jax.extend import core
 
 from jaxdl.gradcheck import interpret, tracing
+from jaxdl.gradcheck.callers import called
 from jaxdl.gradcheck.programs import Prepared
-from jaxdl.gradcheck.replay.trace import place_of
 from jaxdl.gradcheck.tracing import Traced, scope
 
 LIMIT, CONDITION = "limit", "condition"
@@ -43,15 +41,6 @@ FUNCTIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 """The functions of JAX that are limits or conditions themselves; others have some inside."""
-
-_JAX = os.path.dirname(jax.__file__) + os.sep
-_NAMED = tuple(
-    os.path.join(_JAX, "_src", part) for part in ("numpy", "nn", "lax", "scipy", "image")
-)
-_UNNAMED = ("ufunc_api.py", "array_methods.py")
-"""Files of these that only pass calls on."""
-
-_INSTALLED = tuple({sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib", "stdlib")})
 
 
 class Question(NamedTuple):
@@ -141,7 +130,7 @@ def _is_entered(eqn: Any) -> bool:
         return interpret.is_relu(eqn)
     if eqn.primitive.name not in ENTERED or not interpret.is_call(eqn):
         return False
-    own = any(_called(inner) for inner in interpret.body(eqn).jaxpr.eqns)
+    own = any(called(inner) for inner in interpret.body(eqn).jaxpr.eqns)
     return own or str(eqn.params.get("name")).lstrip("_") in FUNCTIONS
 
 
@@ -150,31 +139,10 @@ def _place(chain: tuple) -> str:
 
     What is inside a function of JAX's has no line of the caller's: the call has.
     """
-    called = next(filter(None, map(_called, reversed(chain))), None)
-    if called is None or called.function not in FUNCTIONS | {""}:
+    line = next(filter(None, map(called, reversed(chain))), None)
+    if line is None or line.function not in FUNCTIONS | {""} or line.is_installed():
         return ""
-    installed = called.file.startswith(_INSTALLED)
-    return "" if installed else f"{os.path.basename(called.file)}:{called.line}"
-
-
-class Called(NamedTuple):
-    """A line of the caller's, and the function of JAX that it calls, or ""."""
-
-    file: str
-    line: int
-    function: str
-
-
-def _called(eqn: Any) -> Called | None:
-    traceback = eqn.source_info.traceback
-    function = ""
-    for code, at in zip(*traceback.raw_frames(), strict=True) if traceback is not None else ():
-        file = code.co_filename
-        if not file.startswith(_JAX):
-            return Called(file, place_of(code, at)[0], function)
-        if file.startswith(_NAMED) and os.path.basename(file) not in _UNNAMED:
-            function = code.co_name.lstrip("_")  # the outermost counts, and comes last
-    return None
+    return f"{os.path.basename(line.file)}:{line.number}"
 
 
 def _ask(eqn: Any, inputs: list, result: Any, place: str) -> Iterator[Asked]:

@@ -54,10 +54,7 @@ class WithoutStep(NamedTuple):
         if len({factor_of(tape, tape.nodes[i]) for i in skipped}) > 1:  # such as a weight a step
             words, what = ("unknown", "scale"), "its factors"
         text = f"the gradient is that of a loss without {what}{at_line(first)}"
-        return [
-            (i, Variant(lambda c, i=i: rule_of(values, steps.get(i)), 0, words, text, 0.7))
-            for i in touched
-        ]
+        return at_other_values(values, touched, steps, words, text, 0.7)
 
 
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[WithoutStep]:
@@ -109,6 +106,16 @@ def rerun(tape: Tape, steps: Mapping[int, Step], local: bool):
             if tape.is_active(node.index) and not far:
                 touched.append(node.index)
     return values, touched
+
+
+def at_other_values(
+    values, touched: list[int], steps: Mapping[int, Step], words: tuple[str, ...], text: str, cost
+) -> list[tuple[int, Variant]]:
+    """For each node that sees other values its rule there, or that of the step in its place."""
+    return [
+        (i, Variant(lambda c, i=i: rule_of(values, steps.get(i)), 0, words, text, cost))
+        for i in touched
+    ]
 
 
 def rule_of(values, step: Step | None) -> Rule:

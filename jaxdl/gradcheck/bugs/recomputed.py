@@ -10,7 +10,7 @@ may be the one of the loss or of the line as changed.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jaxdl.gradcheck.bugs.forward import Step, rerun, rule_of
+from jaxdl.gradcheck.bugs.forward import Step, at_other_values, rerun
 from jaxdl.gradcheck.replay.regions import is_small
 from jaxdl.gradcheck.replay.rules.elementwise import UNARY
 from jaxdl.gradcheck.replay.structure import at_line
@@ -63,28 +63,27 @@ FUNCTIONS = UNARY.keys() - {"copy", "stop_gradient"} | {"integer_pow"}
 
 
 class Recomputed(NamedTuple):
-    """The hypothesis that the selected nodes are computed with a slip."""
+    """The hypothesis that the selected nodes are computed with a slip.
+
+    With `derived`, the line's own rule is derived from the line as changed.
+    """
 
     selector: Selector
     slip: str
-    known: bool  # also to the line's own rule
+    derived: bool
 
     def build(self, case: Case) -> list[tuple[int, Variant]]:
         """The rules of all nodes that see other values."""
         tape = case.tape
         found = {i: slips(tape.nodes[i])[self.slip] for i in self.selector.nodes(tape)}
         steps = {i: slip.step for i, slip in found.items()}
-        values, touched = rerun(tape, steps, False)
-        where = at_line(tape.nodes[min(steps)])
-        text = f"the forward pass that it recomputes has a slip: {self.slip}{where}"
-        rules = steps if self.known else {}
-        words = found[min(found)].words
-        if words == LACKING and is_small(tape, tape.nodes[min(found)]):
+        values, touched = rerun(tape, steps, local=False)
+        first = tape.nodes[min(found)]
+        text = f"the forward pass that it recomputes has a slip: {self.slip}{at_line(first)}"
+        words = found[first.index].words
+        if words == LACKING and is_small(tape, first):
             words = ("clip_or_eps_ignored", *words)
-        return [
-            (i, Variant(lambda c, i=i: rule_of(values, rules.get(i)), 0, words, text, 0.9))
-            for i in touched
-        ]
+        return at_other_values(values, touched, steps if self.derived else {}, words, text, 0.9)
 
 
 def slips(node: Node) -> dict[str, Slip]:
@@ -102,4 +101,4 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Recomputed]:
         if selector.level != "kind":
             node = tape.nodes[selector.nodes(tape)[0]]
             for slip in slips(node):
-                yield from (Recomputed(selector, slip, known) for known in (False, True))
+                yield from (Recomputed(selector, slip, derived) for derived in (False, True))
