@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import tree
+from jaxdl.gradcheck import nearby
 from jaxdl.gradcheck.bugs import (
     activations,
     algebra,
+    averages,
     bypass,
     dropped,
     edges,
@@ -83,6 +85,7 @@ FAMILIES = Families(
         normalisers.family,
         standardised.family,
         exchanged.family,
+        averages.family,
     ),
     many=(activations.family, operands.family, parts.family),
     everywhere=(activations.family, algebra.swaps, masks.family, softmax.family),
@@ -376,6 +379,7 @@ def _finding(accepted: Accepted, cases: list[Case], names: list[str]) -> Finding
     if all(not np.any(case.hand[i]) for case in cases for i in bits(best.leaves)):
         words = ["zero_leaf", *words] if len(bits(best.leaves)) == 1 else [*words, "zero_leaf"]
     words = list(dict.fromkeys(words))
+    words += nearby.words(cases[0].tape, best.where, tuple(words))
     leaves = tuple(names[i] for i in bits(best.leaves))
     text = f"{', '.join(leaves)}: {best.name.text}."
     return Finding(words[0], tuple(words[1:]), leaves, text, best.residual)

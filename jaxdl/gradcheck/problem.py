@@ -151,7 +151,8 @@ class Finding:
 
     Attributes:
         cause: a word of `CAUSES`.
-        equivalent: further words that give the same gradient at every point tried.
+        equivalent: further words for it: of other slips that give the same gradient at every
+            point tried, and what this one is called as well at its place.
         leaves: the paths of the leaves concerned, as `jaxdl.tree.paths` writes them.
         explanation: the rest, in a sentence, with numbers.
         residual: what the explanation leaves unexplained: the largest |h − ĥ| over points and

@@ -59,3 +59,43 @@ def test_a_slip_of_the_forward_pass_is_shown(slip):
 
 def test_without_a_slip_it_passes():
     assert checked("").verdict == "PASS"
+
+
+def clipped(p, x, y):
+    return jnp.mean((jnp.clip(x @ p["w"], -0.5, 0.5) - y) ** 2)
+
+
+def unclipped(p, x, y):
+    return {"w": 2 * x.T @ (x @ p["w"] - y) / len(y)}
+
+
+def evidence(p, x, y):
+    """A Gaussian process with a jitter beside the noise."""
+    k = jnp.outer(x, x) * p["w"] + (jnp.exp(p["n"]) + 1e-2) * jnp.eye(len(y))
+    chol = jnp.linalg.cholesky(k)
+    return y @ jnp.linalg.solve(k, y) / 2 + jnp.sum(jnp.log(jnp.diagonal(chol)))
+
+
+def without_jitter(p, x, y):
+    inverse = np.linalg.inv(np.outer(x, x) * p["w"] + np.exp(p["n"]) * np.eye(len(y)))
+    alpha = inverse @ y
+    dk = (inverse - np.outer(alpha, alpha)) / 2
+    return {"w": np.sum(dk * np.outer(x, x)), "n": np.exp(p["n"]) * np.trace(dk)}
+
+
+@pytest.mark.parametrize(
+    ("loss", "grad", "columns", "params"),
+    [
+        (clipped, unclipped, (3,), {"w": np.array([0.4, -0.3, 0.6])}),
+        (evidence, without_jitter, (), {"w": np.array(0.7), "n": np.array(-0.4)}),
+    ],
+)
+def test_a_limit_left_out_of_the_forward_pass_and_of_the_way_back_is_named(
+    loss, grad, columns, params
+):
+    """Both limits of a clip at once; before a factorisation that JAX differentiates."""
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(9, *columns)), rng.normal(size=9)
+    (finding,) = gradcheck.check(loss, grad, params, x, y).findings
+    assert finding.cause == "clip_or_eps_ignored"
+    assert "that of a loss without its ε or clip" in finding.explanation

@@ -102,7 +102,8 @@ def _missing(case: Case, node: Node, region: Region, d) -> tuple[tuple[str, ...]
     elif is_kinked(tape, region):
         words += ("relu_mask_wrong",)
     if all(n.prim in NO_ACTIVATION or is_linear(tape, n) for n in region.nodes):
-        words += ("stale_operand", "unknown")  # for these a forgotten factor gives the same
+        # For these a forgotten factor of the chain rule gives the same.
+        words += ("stale_operand", "path_dropped", "unknown")
     if np.size(tape.values[region.z]) == 1 and len(tape.lines[tape.line(node)]) == 1:
         words += ("scale",)
     unseen = case.base.ct(region.a) == 0

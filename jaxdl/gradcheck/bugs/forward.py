@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.replay.backward import Rule
-from jaxdl.gradcheck.replay.regions import is_epsilon
+from jaxdl.gradcheck.replay.regions import is_epsilon, is_limit
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line, factor_of, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -37,11 +37,14 @@ class WithoutStep(NamedTuple):
 
     selector: Selector
     local: bool  # only until other parameters come in
+    both: bool = False  # with a limit the other one beside it
 
     def build(self, case: Case) -> list[tuple[int, Variant]]:
         """The rules of all nodes that see other values."""
         tape = case.tape
         skipped = [i for i in self.selector.nodes(tape) if left_out(tape, tape.nodes[i])]
+        if self.both:
+            skipped = with_other_limits(tape, skipped)
         if not skipped:
             return []
         steps = {i: Step("copy", tuple(tape.moving(tape.nodes[i]))) for i in skipped}
@@ -65,6 +68,20 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[WithoutStep]
         if any(left_out(tape, n) for n in nodes):
             yield WithoutStep(selector, False)
             yield WithoutStep(selector, True)
+        if with_other_limits(tape, [n.index for n in nodes]):
+            yield WithoutStep(selector, False, both=True)
+
+
+def with_other_limits(tape: Tape, nodes: list[int]) -> list[int]:
+    """Lower limits with the upper limit each of them goes into; nothing if one goes into none."""
+    found = []
+    for index in nodes:
+        users = tape.users(tape.nodes[index].outs[0])
+        pair = [index, *(n for n, _ in users)]
+        if len(pair) != 2 or not all(is_limit(tape, tape.nodes[n]) for n in pair):
+            return []
+        found += pair
+    return found
 
 
 def left_out(tape: Tape, node: Node) -> tuple[tuple[str, ...], str] | None:
@@ -93,14 +110,13 @@ def rerun(tape: Tape, steps: Mapping[int, Step], local: bool):
         for node in tape.nodes[min(steps) :]:
             if node.index in steps:
                 step = steps[node.index]
-                out = RULES[step.prim][0]({}, *step.inputs(node, values))
+                outs = [np.asarray(RULES[step.prim][0]({}, *step.inputs(node, values)))]
             elif changed & set(node.ins):
-                if node.opaque is not None:
-                    return list(tape.values), []
-                out = RULES[node.prim][0](node.params, *(values[i] for i in node.ins))
+                outs = node.outputs([values[i] for i in node.ins])
             else:
                 continue
-            values[node.outs[0]] = np.asarray(out)
+            for var, out in zip(node.outs, outs, strict=True):
+                values[var] = out
             changed |= set(node.outs)
             far = local and tape.leaves[node.outs[0]] & ~leaves
             if tape.is_active(node.index) and not far:
@@ -123,6 +139,9 @@ def rule_of(values, step: Step | None) -> Rule:
 
     def rule(sweep, node, ct):
         tape = sweep.tape
+        if node.opaque is not None:
+            back = node.opaque(ct, [values[v] for v in node.ins])
+            return [(v, c) for v, c in zip(node.ins, back, strict=True) if sends(tape, v, c)]
         if step is None:
             variables, prim, params = node.ins, node.prim, node.params
             ins = [values[v] for v in variables]
@@ -130,7 +149,11 @@ def rule_of(values, step: Step | None) -> Rule:
             variables, prim, params = [node.ins[p] for p in step.of], step.prim, {}
             ins = step.inputs(node, values)
         back = RULES[prim][1](params, ct, ins, values[node.outs[0]])
-        pairs = zip(variables, back, strict=True)
-        return [(v, c) for v, c in pairs if c is not None and tape.active[v]]
+        return [(v, c) for v, c in zip(variables, back, strict=True) if sends(tape, v, c)]
 
     return rule
+
+
+def sends(tape: Tape, var: int, ct) -> bool:
+    """Is there a cotangent, and does the variable move?"""
+    return ct is not None and tape.active[var]

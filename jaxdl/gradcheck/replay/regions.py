@@ -212,11 +212,12 @@ def has_bound(tape: Tape, region: Region) -> bool:
 def is_clip(tape: Tape, region: Region) -> bool:
     """Is it nothing but limits by constants, none of them 0?"""
     return all(
-        _is_limit(tape, n) or n.prim in ("copy", "convert_element_type") for n in region.nodes
+        is_limit(tape, n) or n.prim in ("copy", "convert_element_type") for n in region.nodes
     )
 
 
-def _is_limit(tape: Tape, node: Node) -> bool:
+def is_limit(tape: Tape, node: Node) -> bool:
+    """Does it limit what moves by a constant other than 0?"""
     if node.prim == "clamp":
         return True
     if node.prim not in ("max", "min") or len(tape.moving(node)) != 1:
@@ -227,7 +228,7 @@ def _is_limit(tape: Tape, node: Node) -> bool:
 
 def is_epsilon(tape: Tape, node: Node) -> bool:
     """Does the node add a small constant, or limit by one?"""
-    if _is_limit(tape, node):
+    if is_limit(tape, node):
         return True
     if node.prim not in ("add", "sub") or len(tape.moving(node)) != 1:
         return False

@@ -216,7 +216,7 @@ def at_multiple(tape: Tape, term: int, t: float) -> float:
             if has_strengths(tape, node):
                 outs = [ins[p] for p in tape.moving(node)]
             else:
-                outs = node.again(*ins) if node.again else [RULES[node.prim][0](node.params, *ins)]
+                outs = node.outputs(ins)
             values.update(zip(node.outs, outs, strict=True))
     return float(np.sum(values.get(term, tape.values[term])))
 

@@ -33,6 +33,12 @@ class Node:
     again: Callable | None = None  # its forward
     line: str | None = None  # `structure.line` of it, once asked for
 
+    def outputs(self, ins) -> list:
+        """What it makes of other operands."""
+        if self.again is not None:
+            return self.again(*ins)
+        return [np.asarray(RULES[self.prim][0](self.params, *ins))]
+
 
 @dataclass
 class Tape:
