@@ -78,8 +78,9 @@ def all_marked(tape: Tape) -> dict[tuple, Marked]:
 
 def _answers(tape: Tape) -> Iterator[tuple[tuple, int, np.ndarray]]:
     for var in tape.arguments:
-        value = np.asarray(tape.values[var])
-        if value.size > 1 and value.dtype.kind in "bif" and np.all((value == 0) | (value == 1)):
+        value = tape.values[var]
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "bif"
+        if numbers and value.size > 1 and np.all((value == 0) | (value == 1)):
             yield ("given", var), var, value != 0
     for members in tape.groups.values():
         node = tape.nodes[members[0]]
