@@ -54,6 +54,22 @@ def layer(p, x, y):
     return jnp.mean((jnp.tanh(x @ p["w"] + p["b"]) - y) ** 2)
 
 
+def elastic(p, x, y):
+    return layer(p, x, y) + 0.03 * jnp.sum(jnp.abs(p["w"])) + 0.05 * jnp.sum(p["w"] ** 2)
+
+
+def elastic_on_bias(p, x, y):
+    g = jax.grad(elastic)(p, x, y)
+    return g | {"b": g["b"] + 0.03 * jnp.sign(p["b"]) + 0.1 * p["b"]}
+
+
+def test_an_elastic_penalty_on_a_bias_is_one_finding():
+    p = named("wb", (3, 4), (4,))
+    (found,) = findings(elastic, elastic_on_bias, p, draw((6, 3), (6, 4), seed=3))
+    assert found.cause == "l2_on_bias" and "elastic" in found.explanation, found
+    assert not findings(elastic, jax.grad(elastic), p, draw((6, 3), (6, 4), seed=3))
+
+
 def rearranged(leaf, change):
     def grad(p, x, y):
         g = jax.grad(layer)(p, x, y)
