@@ -74,6 +74,32 @@ def test_a_look_up_that_overwrites_another_is_named(turns, assigns):
     assert words - {"path_dropped", "unknown"} == {"shared_weight_missed", "examples_dropped"}
 
 
+def running(table, ids, y):
+    """A leaky sum over five words, the first one first."""
+    h = jnp.zeros((len(ids), table.shape[1]))
+    for t in range(ids.shape[1]):
+        h = 0.5 * h + table[ids[:, t]]
+    return jnp.mean((jnp.sum(h, axis=1) - y) ** 2)
+
+
+def assigned_backwards(table, ids, y):
+    """Text by text from the last word to the first: of a word that comes again, one part stays."""
+    table, gradient, turns = np.asarray(table), np.zeros(np.shape(table)), ids.shape[1]
+    weights = 0.5 ** np.arange(turns)[::-1]
+    apart = np.einsum("t,ntk->n", weights, table[ids]) - y
+    for i in range(len(ids)):
+        for t in reversed(range(turns)):
+            gradient[ids[i, t]] = 2 * apart[i] / len(y) * weights[t]
+    return gradient
+
+
+def test_in_a_loop_over_words_rows_that_are_overwritten_are_named():
+    (table, y) = draw((5, 3), (4,))
+    found = findings(running, assigned_backwards, table, (IDS, y), batch=(0, 1))
+    assert [f.cause for f in found] == ["shared_weight_missed"], found
+    assert "assigns" in found[0].explanation
+
+
 IDS = np.array([[1, 1, 2, 1, 0], [3, 0, 3, 3, 2], [2, 2, 2, 4, 1], [4, 0, 1, 0, 1]])
 
 

@@ -21,7 +21,9 @@ from jaxdl.gradcheck.selectors import Selector
 
 PICKS = ("gather", "dynamic_slice")
 
-MAX_LOOKUPS = 4
+MAX_LOOKUPS = 16
+FEW_LOOKUPS = 4
+"""Among so many, a single one may assign; among more, as in a loop over time, all of them do."""
 
 
 def family(case: Case, node: Node) -> dict:
@@ -197,6 +199,7 @@ class Wiped(NamedTuple):
         at = line(nodes[self.assigns[0]])
         text = f"a look-up assigns where it must add to what the others of its table gave at {at}"
         words = ("shared_weight_missed", "examples_dropped")
+        words += ("timesteps_truncated",) * (len(nodes) > FEW_LOOKUPS)
         rules = [self.rule(nodes), *(lambda sweep, node, ct: [] for _ in nodes[1:])]
         return [
             (node.index, Variant(lambda c, rule=rule: rule, 1 << self.leaf, words, text, 0.6))
@@ -243,7 +246,7 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Wiped]:
         if not 1 < len(nodes) <= MAX_LOOKUPS:
             continue
         selector, order = Selector("group", tape.key(nodes[0])), tuple(range(len(nodes)))
-        single = [(k,) for k in order]
+        single = [(k,) for k in order if len(order) <= FEW_LOOKUPS]
         for assigns in (*single, order):
             for way, turns in itertools.product((order, order[::-1]), (True, False)):
                 yield Wiped(selector, leaf, assigns, way, turns)
