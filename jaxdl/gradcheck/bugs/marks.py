@@ -100,7 +100,7 @@ def marks(case: Case) -> dict[int, np.ndarray]:
 def _is_data(tape: Tape, var: int, size: int) -> bool:
     """Is it one number for each example, given or the outcome of a test?"""
     made = tape.maker(var)
-    own = made is None or made.prim in TESTS
+    own = isinstance(tape.values[var], np.ndarray) and (made is None or made.prim in TESTS)
     return own and tape.data[var] and not tape.active[var] and _alone(tape.shape(var), size)
 
 

@@ -49,13 +49,18 @@ def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Ad
     for key, members in loops(tape).get(len(tape.lines[tape.line(node)]), {}).items():
         other = tape.nodes[members[tape.turn[node.index]]]
         for p, var in enumerate(other.ins):
-            if np.shape(tape.values[var]) != shape or tape.values[var].dtype.kind != "f":
+            if np.shape(tape.values[var]) != shape or not is_floating(tape.values[var]):
                 continue
             made = tape.maker(var)
             if is_constant(tape, var) and all(tape.nodes[i].ins[p] == var for i in members):
                 continue
             if made is None or not _same_turn(tape, made, node, len(members)):
                 yield ("operand", key, p), var
+
+
+def is_floating(value) -> bool:
+    """Is it an array of floating numbers? Keys of random numbers are none of NumPy's."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def is_constant(tape: Tape, var: int) -> bool:
@@ -108,7 +113,7 @@ def by_shape(tape: Tape) -> dict[tuple[int, ...], list[int]]:
         cached = tape.memo["by_shape"] = {}
         seen: dict[bytes, int] = {}
         for var, value in enumerate(tape.values):
-            if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            if not is_floating(value):
                 continue
             producer = tape.producer[var]
             if value.ndim == 0 and (producer is None or not _repeats(tape, producer)):
