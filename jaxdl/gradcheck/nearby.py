@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.edges import mask_factors, row
+from jaxdl.gradcheck.bugs.edges import feeds_layer, mask_factors, row
 from jaxdl.gradcheck.replay.regions import KINKED, is_elementwise, is_epsilon
 from jaxdl.gradcheck.replay.structure import decides, penalty_nodes, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -87,6 +87,17 @@ def beside_one_number(tape: Tape, node: Node) -> bool:
     return any(np.size(tape.values[v]) == 1 for v in moving)
 
 
+def in_a_term(tape: Tape, node: Node) -> bool:
+    """Is it arithmetic in a term of the loss, with no layer after it?"""
+    return is_elementwise(tape, node) and not feeds_layer(tape, node)
+
+
+def where_ways_join(tape: Tape, node: Node) -> bool:
+    """Does more than one way back lead through the node or to what it uses?"""
+    used = [unwrapped(tape, v)[0] for v in node.ins if tape.active[v]]
+    return len(used) > 1 or any(len(tape.users(v)) > 1 for v in used)
+
+
 HABITS = (
     Habit(in_a_penalty, {*ROUTE, *DERIVATIVE, "scale", "shared_weight_missed", *BATCH}, PENALTY),
     Habit(at_dropout, {*ROUTE, *DERIVATIVE}, ("dropout_scale_missing", "dropout_mask_missing")),
@@ -96,4 +107,7 @@ HABITS = (
     Habit(beside_one_number, {*ROUTE, *DERIVATIVE}, ("scale",)),
     Habit(anywhere, BATCH, ("scale",)),
     Habit(anywhere, {"activation_derivative_wrong"}, ("stale_operand",)),
+    # What is left of an array without one of its parts stands in the place of the whole.
+    Habit(where_ways_join, {"path_dropped"}, ("stale_operand",)),
+    Habit(in_a_term, {"stale_operand"}, ("activation_derivative_wrong", "path_dropped")),
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -83,29 +84,51 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Exchanged]:
 
 
 def family(case: Case, node: Node) -> dict:
-    """Two of several joined arrays, exchanged when they are taken apart again."""
+    """Two of several joined arrays exchanged when they are taken apart again, or all in reverse.
+
+    Where these are windows of one array, all in reverse is a filter that was flipped.
+    """
     tape = case.tape
     if node.prim not in ("concatenate", "stack") or not tape.is_active(node.index):
         return {}
+    alike = len({tape.shape(v) for v in node.ins}) == 1
+    windows = len({_source(tape, v) for v in node.ins} - {None}) == 1
+    backwards = dict(enumerate(reversed(range(len(node.ins)))))
     moving = tape.moving(node)
     pairs = itertools.combinations(moving, 2) if len(moving) <= MOST else ()
-    return {
-        ("exchanged", p, q): Variant(
-            lambda c, p=p, q=q: _taken_apart(p, q),
-            tape.leaves[node.ins[p]] | tape.leaves[node.ins[q]],
-            WORDS,
-            f"two of the joined arrays get each other's gradient{at_line(node)}",
-            0.75,
+    orders = [{p: q, q: p} for p, q in pairs if tape.shape(node.ins[p]) == tape.shape(node.ins[q])]
+    orders += [backwards] if alike and len(moving) == len(node.ins) > 3 else []
+    found = {}
+    for order in orders:
+        reach = 0
+        for p in order:
+            reach |= tape.leaves[node.ins[p]]
+        flips = windows and all(backwards[p] == q for p, q in order.items()) and len(moving) > 1
+        flips &= len(order) >= len(moving) - 1  # the one in the middle stays where it is
+        many = "two" if len(order) == 2 else "all"
+        text = f"{many} of the joined arrays get each other's gradient{at_line(node)}"
+        words = ("conv_flip", *WORDS) if flips else WORDS
+        found["exchanged", tuple(order.items())] = Variant(
+            lambda c, order=order: _taken_apart(order), reach, words, text, 0.75
         )
-        for p, q in pairs
-        if tape.shape(node.ins[p]) == tape.shape(node.ins[q])
-    }
+    return found
 
 
-def _taken_apart(p: int, q: int) -> Rule:
+def _source(tape: Tape, var: int) -> int | None:
+    """The array that a variable is a window of, if it is one."""
+    made = tape.maker(var)
+    cut = False
+    while made is not None and made.prim in PLUMBING:
+        cut |= made.prim in CUTS
+        var, made = made.ins[0], tape.maker(made.ins[0])
+    return var if cut else None
+
+
+def _taken_apart(order: dict[int, int]) -> Rule:
+    """The true rule with what goes to these operands exchanged."""
+
     def rule(sweep, node, ct):
         sent = dict(by_position(sweep.tape, node, ct))
-        sent[p], sent[q] = sent[q], sent[p]
-        return [(node.ins[k], c) for k, c in sent.items()]
+        return [(node.ins[p], sent[order.get(p, p)]) for p in sent]
 
     return rule

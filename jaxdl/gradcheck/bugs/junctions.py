@@ -49,7 +49,8 @@ class Some(NamedTuple):
         if given is None:
             return None
         text = f"{given.text} (as for {len(self.users)} of {self.count} uses of the array made at "
-        return Name(given.words, f"{text}{line(made) or 'the start'})", given.cost + 0.3)
+        words = given.words if "scale" not in given.words else (*given.words, "unknown")
+        return Name(words, f"{text}{line(made) or 'the start'})", given.cost + 0.3)
 
 
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:

@@ -1,0 +1,100 @@
+"""Shares of a softmax taken from other logits; windows of a filter joined in reverse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.gradcheck.diagnosis import findings
+from tests.gradcheck.test_diagnose_names import draw, named
+
+LABELS = np.eye(4)[[0, 3, 2, 1, 1, 0]]
+
+
+@pytest.fixture(autouse=True)
+def users_settings():
+    """Gradients as people write them: `x @ w + b`, NumPy arrays beside JAX arrays."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def tempered(p, x, y):
+    """A cross-entropy at a temperature of 2.5."""
+    return -jnp.mean(jnp.sum(y * jax.nn.log_softmax((x @ p["w"] + p["b"]) / 2.5), axis=1))
+
+
+def tempered_by_hand(p, x, y, temperature):
+    z = (x @ p["w"] + p["b"]) / temperature
+    share = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    d = (share - y) / len(y) / 2.5
+    return {"w": x.T @ d, "b": d.sum(0)}
+
+
+def experts(p, x, y):
+    """A mixture of lines with a gate, in the log domain."""
+    gate = jax.nn.log_softmax(x @ p["g"])
+    error = y[:, None] - x @ p["e"]
+    return -jnp.mean(jax.nn.logsumexp(gate - error**2 / 2, axis=1))
+
+
+def experts_by_hand(p, x, y, weights):
+    logits = x @ p["g"]
+    prior = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    error = y[:, None] - x @ p["e"]
+    posterior = prior * np.exp(-(error**2) / 2)
+    posterior /= posterior.sum(1, keepdims=True)
+    weight = {"prior": prior, "posterior": posterior}[weights]
+    return {"g": x.T @ (prior - posterior) / len(y), "e": -x.T @ (weight * error) / len(y)}
+
+
+SHARES = {
+    "a temperature": (tempered, tempered_by_hand, 1.0, 2.5),
+    "the prior": (experts, experts_by_hand, "prior", "posterior"),
+}
+
+
+@pytest.mark.parametrize("case", SHARES)
+def test_shares_of_other_logits_are_named(case):
+    loss, by_hand, slip, right = SHARES[case]
+    rng = np.random.default_rng(4)
+    if loss is tempered:
+        p, args = named("wb", (3, 4), (4,)), [rng.normal(size=(6, 3)), LABELS]
+    else:
+        p, args = named("ge", (3, 4), (3, 4)), [rng.normal(size=(6, 3)), rng.normal(size=6)]
+    (found,) = findings(loss, lambda *a: by_hand(*a, slip), p, args, batch=(0, 1))
+    assert found.cause == "stale_operand", found
+    assert "shares" in found.explanation and "another array" in found.explanation
+    assert not findings(loss, lambda *a: by_hand(*a, right), p, args, batch=(0, 1))
+
+
+def filtered(p, x, y):
+    """A filter of three words over looked-up rows, its windows joined."""
+    e = x @ p["e"]
+    n = x.shape[1] - p["k"].shape[0] + 1
+    windows = jnp.concatenate([e[:, t : t + n] for t in range(p["k"].shape[0])], axis=2)
+    return jnp.mean((jnp.tanh(windows @ p["k"].reshape(-1)).sum(1) - y) ** 2)
+
+
+def filtered_by_hand(p, x, y, flip):
+    e, taps, de = x @ p["e"], len(p["k"]), 0.0
+    n = x.shape[1] - taps + 1
+    windows = np.concatenate([e[:, t : t + n] for t in range(taps)], axis=2)
+    a = np.tanh(windows @ p["k"].reshape(-1))
+    da = (2 * (a.sum(1) - y) / len(y))[:, None] * (1 - a**2)
+    for t in range(taps):
+        part = np.zeros(e.shape)
+        part[:, t : t + n] = da[..., None] * p["k"][taps - 1 - t if flip else t]
+        de = de + part
+    dk = np.einsum("mn,mnk->k", da, windows).reshape(p["k"].shape)
+    return {"e": np.einsum("mti,mtj->ij", x, de), "k": dk}
+
+
+@pytest.mark.parametrize("taps", [3, 4])
+def test_windows_joined_in_reverse_are_a_flipped_filter(taps):
+    p = named("ek", (3, 2), (taps, 2))
+    args = draw((4, 7, 3), (4,), seed=2)
+    (found,) = findings(filtered, lambda *a: filtered_by_hand(*a, flip=True), p, args, batch=(0, 1))
+    assert found.cause == "conv_flip", found
+    assert not findings(
+        filtered, lambda *a: filtered_by_hand(*a, flip=False), p, args, batch=(0, 1)
+    )
