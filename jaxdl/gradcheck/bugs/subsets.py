@@ -55,13 +55,14 @@ def _along_axes(case: Case, node: Node) -> dict:
             n = tape.shape(out)[axis]
             for what, keep in telling_sets(case, out, axis).items():
                 words, noun = kind(case, node, n)
-                cost = 0.6
+                if node.prim == "broadcast_in_dim":  # of a bias, whose gradient is a sum
+                    words += ("bias_reduction_wrong",)
                 found["kept", p, axis, what] = Variant(
                     lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
                     tape.leaves[node.ins[p]],
                     words,
                     f"of {n} {noun}, {what} are summed{at_line(node)}",
-                    cost,
+                    0.6,
                 )
     for axis in repeated_axes(tape, node):
         for what, keep in telling_sets(case, out, axis).items():
