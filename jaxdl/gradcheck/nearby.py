@@ -87,6 +87,11 @@ def beside_one_number(tape: Tape, node: Node) -> bool:
     return any(np.size(tape.values[v]) == 1 for v in moving)
 
 
+def at_one_number(tape: Tape, node: Node) -> bool:
+    """Is a single number made here, once?"""
+    return np.size(tape.values[node.outs[0]]) == 1 and len(tape.lines[tape.line(node)]) == 1
+
+
 def in_a_term(tape: Tape, node: Node) -> bool:
     """Is it arithmetic in a term of the loss, with no layer after it?"""
     return is_elementwise(tape, node) and not feeds_layer(tape, node)
@@ -107,6 +112,7 @@ HABITS = (
     Habit(beside_one_number, {*ROUTE, *DERIVATIVE}, ("scale",)),
     Habit(anywhere, BATCH, ("scale",)),
     Habit(anywhere, {"activation_derivative_wrong"}, ("stale_operand",)),
+    Habit(at_one_number, DERIVATIVE, ("scale", "activation_derivative_missing")),
     # What is left of an array without one of its parts stands in the place of the whole.
     Habit(where_ways_join, {"path_dropped"}, ("stale_operand",)),
     Habit(in_a_term, {"stale_operand"}, ("activation_derivative_wrong", "path_dropped")),

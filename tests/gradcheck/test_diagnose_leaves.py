@@ -161,3 +161,31 @@ def test_places_of_a_convolution_left_out_are_named(case):
         batch=(0, 1), sizes=(2,),
     )  # fmt: skip
     assert [f.cause for f in found] == [cause], found
+
+
+def factor(p, x):
+    """A Gaussian by its Cholesky factor, whose diagonal is exponentiated."""
+    lower = jnp.tril(p["l"], -1) + jnp.diag(jnp.exp(jnp.diagonal(p["l"])))
+    u = jax.scipy.linalg.solve_triangular(lower, x.T - p["m"][:, None], lower=True)
+    return jnp.mean(jnp.sum(u**2, axis=0)) / 2 + jnp.sum(jnp.diagonal(p["l"]))
+
+
+def factor_by_hand(p, x, diagonal):
+    lower = np.tril(p["l"], -1) + np.diag(np.exp(np.diagonal(p["l"])))
+    u = np.linalg.solve(lower, x.T - p["m"][:, None])
+    v = np.linalg.solve(lower.T, u)
+    d = np.diag(1 / np.diagonal(lower)) - v @ u.T / len(x)
+    size = {"right": np.diagonal(lower), "left out": 1.0, "θ": np.diagonal(p["l"])}[diagonal]
+    return {"l": np.tril(d, -1) + np.diag(np.diagonal(d) * size), "m": -v.mean(axis=1)}
+
+
+DIAGONALS = {"left out": "activation_derivative_missing", "θ": "activation_derivative_wrong"}
+
+
+@pytest.mark.parametrize("slip", DIAGONALS)
+def test_an_exponential_on_a_diagonal_is_named(slip):
+    p = named("lm", (3, 3), (3,))
+    args = draw((6, 3), seed=4)
+    (found,) = findings(factor, lambda *a: factor_by_hand(*a, slip), p, args, batch=(0,))
+    assert found.cause == DIAGONALS[slip] and "diagonal" in found.explanation, found
+    assert not findings(factor, lambda *a: factor_by_hand(*a, "right"), p, args, batch=(0,))

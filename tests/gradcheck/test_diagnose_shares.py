@@ -1,4 +1,4 @@
-"""Shares of a softmax taken from other logits; windows of a filter joined in reverse."""
+"""Shares of a softmax taken from other logits."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.gradcheck.diagnosis import findings
-from tests.gradcheck.test_diagnose_names import draw, named
+from tests.gradcheck.test_diagnose_names import named
 
 LABELS = np.eye(4)[[0, 3, 2, 1, 1, 0]]
 
@@ -65,36 +65,3 @@ def test_shares_of_other_logits_are_named(case):
     assert found.cause == "stale_operand", found
     assert "shares" in found.explanation and "another array" in found.explanation
     assert not findings(loss, lambda *a: by_hand(*a, right), p, args, batch=(0, 1))
-
-
-def filtered(p, x, y):
-    """A filter of three words over looked-up rows, its windows joined."""
-    e = x @ p["e"]
-    n = x.shape[1] - p["k"].shape[0] + 1
-    windows = jnp.concatenate([e[:, t : t + n] for t in range(p["k"].shape[0])], axis=2)
-    return jnp.mean((jnp.tanh(windows @ p["k"].reshape(-1)).sum(1) - y) ** 2)
-
-
-def filtered_by_hand(p, x, y, flip):
-    e, taps, de = x @ p["e"], len(p["k"]), 0.0
-    n = x.shape[1] - taps + 1
-    windows = np.concatenate([e[:, t : t + n] for t in range(taps)], axis=2)
-    a = np.tanh(windows @ p["k"].reshape(-1))
-    da = (2 * (a.sum(1) - y) / len(y))[:, None] * (1 - a**2)
-    for t in range(taps):
-        part = np.zeros(e.shape)
-        part[:, t : t + n] = da[..., None] * p["k"][taps - 1 - t if flip else t]
-        de = de + part
-    dk = np.einsum("mn,mnk->k", da, windows).reshape(p["k"].shape)
-    return {"e": np.einsum("mti,mtj->ij", x, de), "k": dk}
-
-
-@pytest.mark.parametrize("taps", [3, 4])
-def test_windows_joined_in_reverse_are_a_flipped_filter(taps):
-    p = named("ek", (3, 2), (taps, 2))
-    args = draw((4, 7, 3), (4,), seed=2)
-    (found,) = findings(filtered, lambda *a: filtered_by_hand(*a, flip=True), p, args, batch=(0, 1))
-    assert found.cause == "conv_flip", found
-    assert not findings(
-        filtered, lambda *a: filtered_by_hand(*a, flip=False), p, args, batch=(0, 1)
-    )

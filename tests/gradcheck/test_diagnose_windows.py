@@ -139,3 +139,69 @@ def test_windows_at_other_places_are_named(case):
     found = findings(loss, grad, params, args, batch=(0, 1))
     assert [finding.cause for finding in found] == ["padding_or_stride_shift"], found
     assert sorted(leaf.strip("[]'") for leaf in found[0].leaves) == leaves.split(), found
+
+
+def filtered(p, x, y):
+    """A filter of three words over looked-up rows, its windows joined."""
+    e = x @ p["e"]
+    n = x.shape[1] - p["k"].shape[0] + 1
+    windows = jnp.concatenate([e[:, t : t + n] for t in range(p["k"].shape[0])], axis=2)
+    return jnp.mean((jnp.tanh(windows @ p["k"].reshape(-1)).sum(1) - y) ** 2)
+
+
+def filtered_by_hand(p, x, y, flip):
+    e, taps, de = x @ p["e"], len(p["k"]), 0.0
+    n = x.shape[1] - taps + 1
+    windows = np.concatenate([e[:, t : t + n] for t in range(taps)], axis=2)
+    a = np.tanh(windows @ p["k"].reshape(-1))
+    da = (2 * (a.sum(1) - y) / len(y))[:, None] * (1 - a**2)
+    for t in range(taps):
+        part = np.zeros(e.shape)
+        part[:, t : t + n] = da[..., None] * p["k"][taps - 1 - t if flip else t]
+        de = de + part
+    dk = np.einsum("mn,mnk->k", da, windows).reshape(p["k"].shape)
+    return {"e": np.einsum("mti,mtj->ij", x, de), "k": dk}
+
+
+@pytest.mark.parametrize("taps", [3, 4])
+def test_windows_joined_in_reverse_are_a_flipped_filter(taps):
+    p = named("ek", (3, 2), (taps, 2))
+    args = draw((4, 7, 3), (4,), seed=2)
+    (found,) = findings(filtered, lambda *a: filtered_by_hand(*a, flip=True), p, args, batch=(0, 1))
+    assert found.cause == "conv_flip", found
+    assert not findings(
+        filtered, lambda *a: filtered_by_hand(*a, flip=False), p, args, batch=(0, 1)
+    )
+
+
+def late_tap(p, x, y):
+    """Two taps, the second one two steps late, after a layer."""
+    h = jnp.tanh(x @ p["w"])
+    late = jnp.pad(h, ((0, 0), (2, 0), (0, 0)))[:, :-2]
+    return jnp.mean((jnp.tanh(h @ p["u"] + late @ p["v"]) - y) ** 2)
+
+
+def late_tap_by_hand(p, x, y, back):
+    h = np.tanh(x @ p["w"])
+    late = np.pad(h, ((0, 0), (2, 0), (0, 0)))[:, :-2]
+    a = np.tanh(h @ p["u"] + late @ p["v"])
+    da = 2 * (a - y) / y.size * (1 - a**2)
+    through = da @ p["v"].T
+    moved = {
+        "right": np.pad(through, ((0, 0), (0, 2), (0, 0)))[:, 2:],
+        "the same way": np.pad(through, ((0, 0), (2, 0), (0, 0)))[:, :-2],
+        "not at all": through,
+    }[back]
+    dh = (da @ p["u"].T + moved) * (1 - h**2)
+    own, delayed = (np.einsum("nti,nto->io", array, da) for array in (h, late))
+    return {"w": np.einsum("nti,nto->io", x, dh), "u": own, "v": delayed}
+
+
+@pytest.mark.parametrize("back", ["the same way", "not at all"])
+def test_a_move_along_an_axis_that_does_not_run_back_is_named(back):
+    p = named("wuv", (3, 4), (4, 2), (4, 2))
+    args = draw((3, 6, 3), (3, 6, 2), seed=3)
+    (found,) = findings(late_tap, lambda *a: late_tap_by_hand(*a, back), p, args, batch=(0, 1))
+    assert found.cause == "padding_or_stride_shift" and "moved" in found.explanation, found
+    right = findings(late_tap, lambda *a: late_tap_by_hand(*a, "right"), p, args, batch=(0, 1))
+    assert not right

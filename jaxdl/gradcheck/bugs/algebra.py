@@ -117,23 +117,33 @@ OF_OTHERS: dict[str, tuple[str, Callable]] = {
     "softplus θ": ("activation_derivative_missing", lambda x: 1 + np.exp(-x)),
     "sigmoid θ": ("activation_derivative_missing", lambda x: 2 + np.exp(x) + np.exp(-x)),
     "tanh θ": ("activation_derivative_missing", lambda x: np.cosh(x) ** 2),
+    "exp θ, times θ": ("activation_derivative_wrong", lambda x: x * np.exp(-x)),
 }
 """Functions u of a parameter θ: what ∂L/∂u for ∂L/∂θ is called, and dθ/du."""
 
 
 def _of_another(theta: np.ndarray, exact: Callable) -> dict:
-    """∂L/∂u = ∂L/∂θ · dθ/du, for a function u of the parameter."""
+    """∂L/∂u = ∂L/∂θ · dθ/du, for a function u of the parameter, or of its diagonal alone."""
     found: dict = {}
     for what, (word, factor) in OF_OTHERS.items() if not np.iscomplexobj(theta) else ():
         with np.errstate(all="ignore"):
             slope = factor(theta)
         if np.all(np.isfinite(slope)) and np.any(slope):
             words = (word, "path_dropped", "activation_derivative_missing", "unknown")
-            text = f"it is the gradient with respect to {what}, for that of the parameter θ"
-            found["of another", what] = exact(
-                lambda ct, slope=slope: ct * slope, tuple(dict.fromkeys(words)), text, 0.85
-            )
+            words = tuple(dict.fromkeys(words))
+            for whose, own in (("the parameter θ", slope), *_diagonal(slope)):
+                text = f"it is the gradient with respect to {what}, for that of {whose}"
+                found["of another", what, whose] = exact(
+                    lambda ct, own=own: ct * own, words, text, 0.85
+                )
     return found
+
+
+def _diagonal(slope: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
+    """The factor on the diagonal alone, as of a triangular matrix that is a Cholesky factor."""
+    if slope.ndim < 2 or slope.shape[-1] != slope.shape[-2] or slope.shape[-1] < 2:
+        return ()
+    return (("the diagonal θ", np.where(np.eye(slope.shape[-1], dtype=bool), slope, 1.0)),)
 
 
 def _arrangements(tape, leaf, shape, exact) -> dict:

@@ -3,7 +3,7 @@
     y = log Σᵢ exp zᵢ:   z̄ᵢ = ȳ pᵢ,  p = softmax(z)
 
 Whoever has softmax(z′) there has forgotten the temperature, a mask or a bias, or weighs the parts
-of a mixture by their prior alone. On all of the way back, or on the way to one term of z.
+of a mixture by their prior alone. On all of the way back, or on the way to a part of z.
 """
 
 from collections.abc import Iterator
@@ -12,37 +12,43 @@ import numpy as np
 from scipy.special import softmax
 
 from jaxdl.gradcheck.bugs.diverted import made_at
-from jaxdl.gradcheck.bugs.logs import summed, times
+from jaxdl.gradcheck.bugs.lookups import weighted
 from jaxdl.gradcheck.replay.addresses import variables
-from jaxdl.gradcheck.replay.rules.structural import keep_axes
+from jaxdl.gradcheck.replay.rules.structural import PLUMBING, keep_axes
 from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 WORDS = ("stale_operand", "activation_derivative_wrong", "unknown")
+PASSED = PLUMBING | {"abs"}
+"""What stands between the sum and its logarithm, as `jax.nn.logsumexp` has it."""
+
 PRIOR = ("stale_operand", "path_dropped", "activation_derivative_wrong", "unknown")
-SUMS = ("add", "sub")
 
 
 def family(case: Case, node: Node) -> dict:
-    """Other shares on the whole way back through a logarithm, or on the way to one term."""
+    """Other shares on the whole way back through a logarithm, or on the way to one array."""
     tape = case.tape
-    if not tape.is_active(node.index) or node.opaque is not None:
+    if not tape.is_active(node.index) or node.opaque is not None or node.index < len(tape.raw):
         return {}
-    if node.prim == "log":
-        return _whole(case, node)
-    if node.prim in SUMS and len(tape.moving(node)) == 2:
-        return _of_one_term(case, node)
-    return {}
+    if (sum_ := exponentials(tape, node)) is not None:
+        return _whole(case, node, *sum_)
+    return _of_one_part(case, node)
 
 
-def _whole(case: Case, node: Node) -> dict:
-    tape = case.tape
-    total = tape.maker(unwrapped(tape, node.ins[0])[0])
+def exponentials(tape: Tape, node: Node) -> tuple[int, tuple[int, ...]] | None:
+    """(z, axes) of a node that makes log Σ exp z."""
+    if node.prim != "log":
+        return None
+    total = tape.maker(unwrapped(tape, node.ins[0], PASSED)[0])
     powers = tape.maker(total.ins[0]) if total is not None and total.prim == "reduce_sum" else None
     if total is None or powers is None or powers.prim != "exp":
-        return {}
-    z, axes = powers.ins[0], tuple(total.params["axes"])
+        return None
+    return powers.ins[0], tuple(total.params["axes"])
+
+
+def _whole(case: Case, node: Node, z: int, axes: tuple[int, ...]) -> dict:
+    tape = case.tape
     found, at = {}, at_line(node)
     for key, var, shares in _others(tape, node, z, axes):
         found["shares", key] = Variant(
@@ -62,27 +68,33 @@ def _kept(ct, axes: tuple[int, ...], rank: int):
     return ct if np.ndim(ct) == rank else keep_axes(ct, axes)
 
 
-def _of_one_term(case: Case, node: Node) -> dict:
-    tape, out = case.tape, node.outs[0]
-    total = summed(tape, out)
-    if total is None or tape.shape(total.ins[0]) != tape.shape(out):
-        return {}
-    axes = tuple(total.params["axes"])
-    right = softmax(tape.values[out], axis=axes)
-    if not np.all(right > 0):
-        return {}
-    found: dict = {}
-    for key, var, shares in _others(tape, node, out, axes):
-        for p in tape.moving(node):
-            text = "on the way to one term, the shares are those of another array"
-            found["share", p, key] = Variant(
-                lambda c, p=p, factor=shares / right: times(p, factor),
-                tape.leaves[node.ins[p]],
+def _of_one_part(case: Case, node: Node) -> dict:
+    """At what makes an array of z's shape: all that comes back to it, with other shares."""
+    tape, found = case.tape, {}
+    for which, (z, axes) in enumerate(_sums(tape)):
+        made = tape.producer[z]
+        inside = made is not None and tape.above[made] >> node.index & 1
+        if not inside or tape.shape(node.outs[0]) != tape.shape(z):
+            continue
+        right = softmax(tape.values[z], axis=axes)
+        for key, var, shares in _others(tape, node, z, axes) if np.all(right > 0) else ():
+            text = "on the way to one part, the shares are those of another array"
+            found["share", which, key] = Variant(
+                lambda c, factor=shares / right: weighted(factor, None),
+                tape.leaves[node.outs[0]],
                 PRIOR,
                 f"{text}{made_at(tape, var)}{at_line(node)}",
                 0.8,
             )
     return found
+
+
+def _sums(tape: Tape) -> list[tuple[int, tuple[int, ...]]]:
+    """(z, axes) of every log Σ exp z on a line that runs once."""
+    if "log sums" not in tape.memo:
+        nodes = (n for n in tape.nodes if n.prim == "log" and len(tape.lines[tape.line(n)]) == 1)
+        tape.memo["log sums"] = [s for n in nodes if (s := exponentials(tape, n)) is not None]
+    return tape.memo["log sums"]
 
 
 def _others(tape: Tape, node: Node, z: int, axes: tuple[int, ...]) -> Iterator[tuple]:

@@ -34,7 +34,7 @@ def family(case: Case, node: Node) -> dict:
     if node.prim not in PRODUCTS or not tape.is_active(node.index):
         return {}
     members = tape.lines[tape.line(node)]
-    if len(members) < SHORTEST:
+    if len(members) < 2:
         return {}
     found: dict = {}
     for p in tape.moving(node):
@@ -56,10 +56,12 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
         return {}  # a parameter of its own at every turn, such as a filter's taps: no time steps
     at = at_line(node)
     taps = len({leaf_source(tape, v) for v in series} - {None}) == 1
+    if len(series) < SHORTEST and not taps:
+        return {}
     found = {}
     for nest, length, stride in nests(len(series), case.size):
         now = tape.turn[node.index] // stride % length
-        for key, what, turn in turns():
+        for key, what, turn in turns() if length >= SHORTEST else REVERSED:
             then = turn(now, length)
             there = None if then is None else tape.turn[node.index] + (then - now) * stride
             value = np.zeros(own) if there is None else tape.values[series[there]]
@@ -86,6 +88,12 @@ def nests(turns: int, size: int | None) -> Iterator[tuple[str, int, int]]:
         yield "around examples", turns // size, size
 
 
+REVERSED: tuple[tuple[tuple, str, Turn], ...] = (
+    (("reverse",), "in reverse", lambda t, n: n - 1 - t),
+)
+"""All that can be told of two taps."""
+
+
 def turns() -> Iterator[tuple[tuple, str, Turn]]:
     """(key, words, rule) of every way to take the wrong turn."""
     for d in (-1, 1):
@@ -96,7 +104,7 @@ def turns() -> Iterator[tuple[tuple, str, Turn]]:
     yield (-2, "zeros"), "2 earlier", lambda t, n: t - 2 if t > 1 else None
     yield ("first",), "from the first", lambda t, n: 0
     yield ("last",), "from the last", lambda t, n: n - 1
-    yield ("reverse",), "in reverse", lambda t, n: n - 1 - t
+    yield from REVERSED
 
 
 def along_axis(case: Case, node: Node) -> dict:
