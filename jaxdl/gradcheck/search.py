@@ -18,6 +18,7 @@ from jaxdl.gradcheck.coefficients import close, is_simple
 from jaxdl.gradcheck.replay.backward import Mutation, Rule, Sweep, shift, sweep
 from jaxdl.gradcheck.replay.probe import LOOSE, Probe, probe, projection
 from jaxdl.gradcheck.replay.tape import Node, Tape
+from jaxdl.gradcheck.replay.together import shifts
 from jaxdl.gradcheck.selectors import COSTS, Selector, selectors
 
 SLACK = 1e-8
@@ -277,15 +278,18 @@ def tried_here(case: Case, built: list[tuple[int, Variant]], goal: int, seen: in
 
 def guessed(case: Case, built: list[tuple[int, Variant]], goal: int):
     """For nested sites, where the gradient is no line in c: try likely coefficients."""
-    sizes = () if case.size is None else (float(case.size), 1 / case.size)
-    for c in (-1.0, 2.0, 0.5, *sizes, *built[0][1].guesses):
-        if close(c, 1.0):
-            continue
+    for c in likely(case, built[0][1]):
         mutation = mutation_of(built, c)
         change = shift(case.base, mutation)
         if explains(case, change, goal):
             return c, mutation, change
     return None
+
+
+def likely(case: Case, variant: Variant) -> list[float]:
+    """Coefficients that a person may have put there, other than 1."""
+    sizes = () if case.size is None else (float(case.size), 1 / case.size)
+    return [c for c in (-1.0, 2.0, 0.5, *sizes, *variant.guesses) if not close(c, 1.0)]
 
 
 def is_silent(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
@@ -350,10 +354,9 @@ def cheapest(case: Case, goal: int) -> int:
 
 def survives(case: Case, built: list[tuple[int, Variant]], goal: int) -> bool:
     """A cheap necessary condition: the hypothesis fits along two random directions."""
-    indices = [index for index, _ in built]
     probes = probes_of(case, goal)
-    if not built or not probes or case.tape.nested(indices):
-        return bool(built)
+    if not built or not probes:
+        return False
     with np.errstate(all="ignore"):
         change, size = projection(case.base, dict(mutation_of(built, 0.0)), probes)
     target = _targets(case, probes, goal)
@@ -387,6 +390,10 @@ def probes_of(case: Case, goal: int) -> list[Probe]:
     return case.memo[key]
 
 
+TOGETHER = 64
+"""So many hypotheses that no probe can screen wait for one another."""
+
+
 def search(
     cases: Sequence[Case],
     families: Families,
@@ -397,19 +404,49 @@ def search(
     deadline: float,
 ) -> list[Match]:
     """All hypotheses of these families that hold at every point, cheapest first."""
-    found = []
-    screen = cheapest(cases[0], goal)
-    early, late = ([more(cases[0], fits) for more in some] for some in (families.first, others))
-    middle = (likeliest(cases[0], some, fits, deadline) for some in families.staged())
-    for hypothesis in itertools.chain(*early, itertools.chain.from_iterable(middle), *late):
+    case, screen = cases[0], cheapest(cases[0], goal)
+    early, late = ([more(case, fits) for more in some] for some in (families.first, others))
+    middle = (likeliest(case, some, fits, deadline) for some in families.staged())
+    every = itertools.chain(*early, itertools.chain.from_iterable(middle), *late)
+    passed = screened(case, every, goal, screen, deadline)
+    found = (verify(cases, hypothesis, goal, only) for hypothesis in passed)
+    return sorted((m for m in found if m is not None), key=lambda match: match.name.cost)
+
+
+def screened(
+    case: Case, hypotheses: Iterator[Hypothesis], goal: int, screen: int, deadline: float
+) -> Iterator[Hypothesis]:
+    """Those that give the caller's gradient on one leaf of the most telling point."""
+    waiting: list[tuple[Hypothesis, list[tuple[int, Variant]]]] = []
+    for hypothesis in hypotheses:
         if time.thread_time() > deadline:
             break
-        built = hypothesis.build(cases[0])
-        if not survives(cases[0], built, goal):
-            continue
-        if tried_here(cases[0], built, screen, screen) is None:
-            continue
-        match = verify(cases, hypothesis, goal, only)
-        if match is not None:
-            found.append(match)
-    return sorted(found, key=lambda match: match.name.cost)
+        built = hypothesis.build(case)
+        if built and (not probes_of(case, goal) or case.tape.nested([i for i, _ in built])):
+            waiting.append((hypothesis, built))
+            if len(waiting) == TOGETHER:
+                yield from fitting(case, waiting, screen)
+                waiting = []
+        elif survives(case, built, goal) and tried_here(case, built, screen, screen) is not None:
+            yield hypothesis
+    yield from fitting(case, waiting, screen)
+
+
+def fitting(
+    case: Case, waiting: list[tuple[Hypothesis, list[tuple[int, Variant]]]], screen: int
+) -> list[Hypothesis]:
+    """Those of several hypotheses that may explain the screening leaf, tried together."""
+    tries = [
+        (k, c)
+        for k, (_, built) in enumerate(waiting)
+        for c in (0.0, *(likely(case, built[0][1]) if built[0][1].fitted else ()))
+    ]
+    changes = shifts(case.base, [mutation_of(waiting[k][1], c) for k, c in tries], screen)
+    good = set()
+    for (k, c), change in zip(tries, changes, strict=True):
+        if c == 0.0 and waiting[k][1][0][1].fitted:
+            fit = coefficient(case, change, screen)
+            change = {} if fit is None else {i: (1 - fit) * d for i, d in change.items()}
+        if explains(case, change, screen):
+            good.add(k)
+    return [waiting[k][0] for k in sorted(good)]

@@ -7,6 +7,7 @@ what the line made last or last but one.
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -133,18 +134,35 @@ def _repeats(tape: Tape, index: int) -> bool:
     return len(tape.lines[tape.line(tape.nodes[index])]) > 1
 
 
+class Place(NamedTuple):
+    """What a variable's address is made of."""
+
+    line: tuple
+    slot: int
+    count: int  # repetitions of its line
+    elsewhere: Address | None  # for nodes of other loops
+
+
 def address(tape: Tape, node: Node, var: int) -> Address | None:
     """How to find a variable from this node, or None."""
     index = tape.producer[var]
     if index is None:
         return ("given", var)
-    made = tape.nodes[index]
-    slot = made.outs.index(var)
-    count = len(tape.lines[tape.line(made)])
-    if count > 1 and count == len(tape.lines[tape.line(node)]):
+    place = _place(tape, var, index)
+    if place.count > 1 and place.count == len(tape.lines[tape.line(node)]):
         distance = tape.turn[index] - tape.turn[node.index]
         if abs(distance) <= 1:
-            return ("loop", tape.line(made), slot, distance)
-    key = tape.key(made)
-    from_end = tape.ordinal[index] - len(tape.groups[key])
-    return ("line", key, slot, from_end) if from_end in ENDS else None
+            return ("loop", place.line, place.slot, distance)
+    return place.elsewhere
+
+
+def _place(tape: Tape, var: int, index: int) -> Place:
+    """What is the same for every node that looks for it, worked out once."""
+    known = tape.memo.setdefault("places", {})
+    if var not in known:
+        made = tape.nodes[index]
+        line, key, slot = tape.line(made), tape.key(made), made.outs.index(var)
+        from_end = tape.ordinal[index] - len(tape.groups[key])
+        elsewhere = ("line", key, slot, from_end) if from_end in ENDS else None
+        known[var] = Place(line, slot, len(tape.lines[line]), elsewhere)
+    return known[var]

@@ -111,14 +111,15 @@ def sweep(
     return out
 
 
-class _View(Sweep):
+class View(Sweep):
     """A sweep seen with a difference added to its cotangents."""
 
-    def __init__(self, base: Sweep, delta: dict[int, Any]):
+    def __init__(self, base: Sweep, delta: Mapping[int, Any]):
         super().__init__(base.tape, base.mutation, base.cts, base.sent, base.seeds)
         self.delta = delta
 
     def ct(self, var: int):
+        """Cotangent of a variable, the difference included."""
         found = super().ct(var)
         return found + self.delta[var] if var in self.delta else found
 
@@ -131,27 +132,31 @@ def shift(base: Sweep, mutation: Mutation, leaves: int = -1) -> dict[int, np.nda
     if not mutation:
         return {}
     tape, delta = base.tape, {}
-    view = _View(base, delta)
-    rules = {**base.mutation, **mutation}
-
-    def send(sent: Sent, sign: int) -> None:
-        for var, ct in sent:
-            if tape.leaves[var] & leaves:
-                add_to(delta, var, sign * ct)
-
+    view = View(base, delta)
     with np.errstate(all="ignore"):
         for index in range(max(mutation), -1, -1):
-            node = tape.nodes[index]
-            change = cotangent(tape, node, delta)
-            if index in rules and index in base.sent:
-                if change is not None or index in mutation:
-                    total = _sum(cotangent(tape, node, base.cts), change)
-                    send(rules[index](view, node, total), 1)
-                    send(base.sent[index], -1)
-            elif change is not None:
-                for p, ct in by_position(tape, node, change, leaves):
-                    add_to(delta, node.ins[p], ct)
+            for var, ct in change_at(view, mutation, tape.nodes[index], leaves):
+                add_to(delta, var, ct)
     return {k: delta[v] for k, v in enumerate(tape.raw) if v in delta}
+
+
+def change_at(view: View, mutation: Mutation, node: Node, leaves: int = -1) -> Sent:
+    """What a node sends under a further mutation, less what it sends without.
+
+    To variables that depend on leaves of the bit mask alone.
+    """
+    tape, index = view.tape, node.index
+    change = cotangent(tape, node, view.delta)
+    rule = mutation.get(index, view.mutation.get(index))
+    if rule is not None and index in view.sent:
+        if change is None and index not in mutation:
+            return []
+        now = rule(view, node, _sum(cotangent(tape, node, view.cts), change))
+        both = [*now, *((var, -ct) for var, ct in view.sent[index])]
+        return [(var, ct) for var, ct in both if tape.leaves[var] & leaves]
+    if change is None:
+        return []
+    return [(node.ins[p], ct) for p, ct in by_position(tape, node, change, leaves)]
 
 
 def _sum(ct: Any, change: Any):
