@@ -107,3 +107,24 @@ def test_names_what_happens_to_parts(case):
     found = findings(loss, of(loss, "wrong"), params, args, batch=batch)
     assert [finding.cause for finding in found] == [cause], found
     assert np.all([finding.residual < 1e-9 for finding in found])
+
+
+def gated(p, x, y, bug=""):
+    """An LSTM whose gates are made in a loop over their names, each step from the same array."""
+    h = c = jnp.zeros((x.shape[0], 2))
+    for t in range(x.shape[1]):
+        k = jnp.concatenate([h, x[:, t]], axis=1)
+        seen = {g: stop(k) if g == bug else k for g in "fio"}
+        f, i, o = (jax.nn.sigmoid(seen[g] @ p[g]) for g in "fio")
+        c = f * c + i * jnp.tanh(k @ p["c"])
+        h = o * jnp.tanh(c)
+    return jnp.mean((h.sum(axis=1) - y) ** 2)
+
+
+@pytest.mark.parametrize("gate", "fo")
+def test_one_gate_left_out_of_the_way_back_to_the_state_is_named(gate):
+    p = named("fioc", (5, 2), (5, 2), (5, 2), (5, 2))
+    grad = jax.grad(lambda *args: gated(*args, bug=gate))
+    (found,) = findings(gated, grad, p, draw((4, 5, 3), (4,), seed=2), batch=(0, 1))
+    assert found.cause == "path_dropped", found
+    assert f"number {'fio'.index(gate) + 1} of every 3" in found.explanation

@@ -17,6 +17,8 @@ from jaxdl.gradcheck.replay.structure import at_line, leaf_source, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
+ONE_OF_SEVERAL = ("path_dropped", "timesteps_truncated", "shared_weight_missed")
+
 REPEATED = ("path_dropped", "shared_weight_missed", "padding_or_stride_shift", "unknown")
 
 
@@ -166,13 +168,15 @@ def _repetitions(case: Case, node: Node) -> dict:
         if not is_first(tape, node, p):
             continue
         words, noun = loop_words(case, node, p, members)
-        sets = {**_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
+        inner = _inner([tape.nodes[i].ins[p] for i in members])
+        # One set may have several names: those that no batch size decides come first.
+        sets = {**inner, **_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
         for what, keep in distinct(sets).items():
             if not keep[k]:
                 found["repetition", p, what] = Variant(
                     lambda c, p=p: scaled_edge(p, 0.0),
                     tape.leaves[node.ins[p]],
-                    words,
+                    ONE_OF_SEVERAL if what in inner else words,
                     f"of {n} {noun}, {what} are followed back{at_line(node)}",
                     0.7,
                 )
@@ -195,6 +199,18 @@ def _windows(n: int) -> dict[str, np.ndarray]:
     first = {f"the first {k}": index < k for k in range(1, min(n, 9))}
     chunks = {f"all but every {k}th": index % k != 0 for k in range(2, min(n, 9))}
     return {**last, **first, **chunks}
+
+
+def _inner(operands: list[int]) -> dict[str, np.ndarray]:
+    """One turn left out of a short loop within each turn of another, such as one of three gates.
+
+    All turns of the short one use the same array.
+    """
+    n, k = len(operands), operands.count(operands[0])
+    index = np.arange(n)
+    if k < 2 or k == n or operands != [operands[i - i % k] for i in index]:
+        return {}
+    return {f"all but number {r + 1} of every {k}": index % k != r for r in range(k)}
 
 
 def _of_every_round(n: int, size: int | None) -> dict[str, np.ndarray]:
