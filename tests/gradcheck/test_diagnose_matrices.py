@@ -153,3 +153,40 @@ def test_derivatives_of_relatives_are_named(case):
 
     found = findings(loss, grad, named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1))
     assert [f.cause for f in found] == ["activation_derivative_wrong"], found
+
+
+def evidence(p, x, y, solve):
+    """Correlated errors around a line: their quadratic form by way of a Cholesky factor."""
+    covariance = jnp.exp(-((x[:, :1] - x[:, 0]) ** 2)) + jnp.exp(p["n"]) * jnp.eye(len(y))
+    factor = jnp.linalg.cholesky(covariance)
+    return 0.5 * jnp.sum(solve(factor, y - x @ p["w"]) ** 2) + jnp.sum(
+        jnp.log(jnp.diagonal(factor))
+    )
+
+
+def evidence_by_hand(p, x, y, residual):
+    covariance = np.exp(-((x[:, :1] - x[:, 0]) ** 2)) + np.exp(p["n"]) * np.eye(len(y))
+    inverse, r = np.linalg.inv(covariance), y - x @ p["w"]
+    alpha = inverse @ r
+    noise = 0.5 * np.exp(p["n"]) * (np.trace(inverse) - alpha @ alpha)
+    return {"n": noise, "w": -x.T @ (r if residual else alpha)}
+
+
+SOLVERS = {
+    "general": jnp.linalg.solve,
+    "triangular": lambda a, b: jax.scipy.linalg.solve_triangular(a, b, lower=True),
+}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_residual_in_place_of_the_solution_is_named(solver):
+    """Ordinary least squares where generalised ones belong."""
+
+    def loss(p, x, y):
+        return evidence(p, x, y, SOLVERS[solver])
+
+    p, args = named("nw", (), (3,)), draw((6, 3), (6,), seed=2)
+    (found,) = findings(loss, lambda *a: evidence_by_hand(*a, residual=True), p, args)
+    assert found.cause == "stale_operand", found
+    assert "without the inverse matrix" in found.explanation
+    assert not findings(loss, lambda *a: evidence_by_hand(*a, residual=False), p, args)

@@ -22,6 +22,10 @@ FROM_FACTOR = ("abs", "gather", "mul", "reduce_sum", "select_n", "reshape", "squ
 
 UNSOLVED = ("path_dropped", "stale_operand", "unknown", "activation_derivative_missing")
 
+SYSTEMS = ("custom_linear_solve", "triangular_solve")
+
+PLAIN = ("stale_operand", "path_dropped", "unknown")
+
 WITHOUT_JITTER = ("clip_or_eps_ignored", "path_dropped", "stale_operand")
 
 ONE_STEP = (((1,), (0,)), ((), ()))
@@ -39,7 +43,8 @@ def family(case: Case, node: Node) -> dict:
         "log": _log_determinant,
         "dot_general": _product,
     }
-    return makers[node.prim](case, node) if node.prim in makers else {}
+    found = makers[node.prim](case, node) if node.prim in makers else {}
+    return {**found, **_plain(case, node)} if node.prim in SYSTEMS else found
 
 
 def _variant(case: Case, node: Node, rule, words, text: str) -> Variant:
@@ -64,6 +69,30 @@ def _eigenvalues(case: Case, node: Node) -> dict:
         "rows": _variant(case, node, rule(np.transpose(v), 1), ("transpose",), rows),
         "order": _variant(case, node, rule(v, -1), ("unknown", "stale_operand"), order),
     }
+
+
+def _plain(case: Case, node: Node) -> dict:
+    """Of a quadratic form c/2 bᵀ(A Aᵀ)⁻¹b by way of x = A⁻¹b: c b goes to b, not c (A Aᵀ)⁻¹b."""
+    tape, given = case.tape, node.ins[-1]
+    x, b = (np.asarray(tape.values[v]) for v in (node.outs[0], given))
+    ct = np.asarray(case.base.ct(node.outs[0]))
+    size = float(np.vdot(x, x).real)
+    if not tape.active[given] or len(node.outs) != 1 or not size > 0 or np.shape(b) != x.shape:
+        return {}
+    c = float(np.vdot(x, ct).real) / size
+    if not c or not np.allclose(ct, c * x, rtol=1e-9, atol=1e-12 * abs(c) * np.max(np.abs(x))):
+        return {}
+
+    def rule(sweep, node, cts):
+        sent = dict(by_position(sweep.tape, node, cts))
+        last = len(node.ins) - 1
+        return [(node.ins[p], c * b if p == last else s) for p, s in sent.items()]
+
+    text = (
+        "the right-hand side goes back as it is, without the inverse matrix of the quadratic form"
+    )
+    variant = _variant(case, node, rule, PLAIN, text)
+    return {"plain": variant._replace(reach=tape.leaves[given], cost=0.6)}
 
 
 def _system(case: Case, node: Node) -> dict:
