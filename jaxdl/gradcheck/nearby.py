@@ -19,7 +19,6 @@ from jaxdl.gradcheck.replay.tape import Node, Tape
 DERIVATIVE = {"activation_derivative_missing", "activation_derivative_wrong"}
 ROUTE = {"path_dropped", "stale_operand"}
 SUBSET = {"path_dropped", "examples_dropped"}
-BATCH = {"batch_mean_missing", "batch_mean_doubled"}
 PENALTY = ("l2_missing", "l2_scaled")
 
 NEXT = 3
@@ -104,13 +103,12 @@ def where_ways_join(tape: Tape, node: Node) -> bool:
 
 
 HABITS = (
-    Habit(in_a_penalty, {*ROUTE, *DERIVATIVE, "scale", "shared_weight_missed", *BATCH}, PENALTY),
+    Habit(in_a_penalty, {*ROUTE, *DERIVATIVE, "scale", "shared_weight_missed"}, PENALTY),
     Habit(at_dropout, {*ROUTE, *DERIVATIVE}, ("dropout_scale_missing", "dropout_mask_missing")),
     Habit(before_dropout, {"scale"}, ("dropout_scale_missing",)),
     Habit(beside_a_limit, {*ROUTE, *DERIVATIVE, "relu_mask_wrong"}, ("clip_or_eps_ignored",)),
     Habit(at_a_kink, {*SUBSET, *DERIVATIVE}, ("relu_mask_wrong",)),
     Habit(beside_one_number, {*ROUTE, *DERIVATIVE}, ("scale",)),
-    Habit(anywhere, BATCH, ("scale",)),
     Habit(anywhere, {"activation_derivative_wrong"}, ("stale_operand",)),
     Habit(at_one_number, DERIVATIVE, ("scale", "activation_derivative_missing")),
     # What is left of an array without one of its parts stands in the place of the whole.

@@ -41,7 +41,6 @@ def node_of(tape, prim, which=0):
         ("mul", 1, ("path_dropped",), {"scale", "stale_operand"}),
         ("dot_general", 0, ("path_dropped", "unknown"), {"stale_operand"}),
         ("mul", -1, ("path_dropped", "l2_missing"), {"l2_scaled"}),
-        ("dot_general", 0, ("batch_mean_missing",), {"scale"}),
         ("dot_general", 0, ("unknown",), set()),
     ],
 )  # fmt: skip
