@@ -1,5 +1,6 @@
 """Every test runs under the strictest promotion rules, so that no shape or dtype slips."""
 
+import gc
 import json
 import os
 import pathlib
@@ -32,7 +33,12 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    compiling.use(quick=True)
+    compiling.use(compiling.QUICKLY)
+
+
+def pytest_collection_finish():
+    """What is there now stays: collections need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
