@@ -37,9 +37,8 @@ def _quick_in_float64(*args, **kwargs):
     return chosen(*args, **kwargs)
 
 
-# A program is written in an MLIR context, and to make one takes as long as to write a small program.
+# A program is written in an MLIR context, and making one takes as long as writing a small program.
 # A context keeps the constants of its programs, so that a new one is due from time to time.
-
 PROGRAMS_OF_A_CONTEXT = 100
 _make_context, _kept = mlir.make_ir_context, threading.local()
 
@@ -81,7 +80,7 @@ def as_users_do():
 
 
 def float32_as_users_do():
-    """The same for laws of roundings in float32, beside which float64 serves to compare formulas."""
+    """The same in float32; in float64, where formulas are compared, programs compile quickly."""
     return _using(FLOAT32_IN_FULL)
 
 
