@@ -5,11 +5,9 @@ unoptimised code, so laws that hold bit by bit are tested `as_users_do`.
 """
 
 import contextlib
-import threading
 
 import jax
 from jax._src import compiler
-from jax._src.interpreters import mlir
 
 QUICK = {
     "xla_backend_optimization_level": 0,
@@ -32,42 +30,19 @@ def _quick(*args, **kwargs):
     return options
 
 
-def _quick_in_float64(*args, **kwargs):
-    chosen = _quick if jax.config.jax_enable_x64 else _in_full
-    return chosen(*args, **kwargs)
-
-
-# A program is written in an MLIR context, and making one takes as long as writing a small program.
-# A context keeps the constants of its programs, so that a new one is due from time to time.
-PROGRAMS_OF_A_CONTEXT = 100
-_make_context, _kept = mlir.make_ir_context, threading.local()
-
-
-def _shared_context():
-    """The context of this thread, new for every hundredth program."""
-    if not hasattr(_kept, "context") or next(_kept.left, None) is None:
-        _kept.context, _kept.left = _make_context(), iter(range(PROGRAMS_OF_A_CONTEXT))
-    return _kept.context
-
-
-mlir.make_ir_context = _shared_context
-
-FULL, QUICKLY, FLOAT32_IN_FULL = _WAYS = (_in_full, _quick, _quick_in_float64)
-
-
-def use(way):
-    """From here on programs are compiled in this way; returns the way before."""
-    before = compiler.get_compile_options
-    compiler.get_compile_options = way
+def use(quick: bool) -> bool:
+    """From here on programs are compiled quickly, or in full; returns how it was before."""
+    before = compiler.get_compile_options is _quick
+    compiler.get_compile_options = _quick if quick else _in_full
     # A part of the key under which JAX keeps programs (on a CPU of that alone): those that are
     # compiled quickly and the others stay apart, in whatever order tests run.
-    jax.config.update("jax_xla_profile_version", _WAYS.index(way))
+    jax.config.update("jax_xla_profile_version", int(quick))
     return before
 
 
 @contextlib.contextmanager
-def _using(way):
-    before = use(way)
+def _using(quick):
+    before = use(quick)
     try:
         yield
     finally:
@@ -76,14 +51,9 @@ def _using(way):
 
 def as_users_do():
     """What is compiled in a block or a decorated function has the bits that a user gets."""
-    return _using(FULL)
-
-
-def float32_as_users_do():
-    """The same in float32; in float64, where formulas are compared, programs compile quickly."""
-    return _using(FLOAT32_IN_FULL)
+    return _using(quick=False)
 
 
 def quickly():
     """The same for what is compiled quickly, where a module does `as_users_do`."""
-    return _using(QUICKLY)
+    return _using(quick=True)

@@ -179,7 +179,7 @@ def test_eight_devices_give_the_numbers_of_one_and_all_are_used(together):
         devices.use_cpu_devices(8)
         import jax
         from tests import compiling
-        compiling.use(compiling.QUICKLY)
+        compiling.use(quick=True)
         from tests.test_population import CONFIGS, DATA, fit
         used = []
         original = running.to_host

@@ -13,14 +13,14 @@ DROPOUT = "dropout_scale_missing", "dropout_mask_missing"
 
 def loss(p, x, y, mask):
     h = jnp.maximum(x @ p["W"], 0.0) * mask / 0.75
-    s = jnp.log(jnp.sum(h, axis=1) ** 2 + FLOOR) * p["t"]
+    s = jnp.log(jnp.sum(h @ p["V"], axis=1) ** 2 + FLOOR) * p["t"]
     return jnp.mean((s - y) ** 2) + RATE * jnp.sum(p["W"] ** 2)
 
 
 @pytest.fixture(scope="module")
 def tape():
     rng = np.random.default_rng(2)
-    p = {"W": rng.normal(size=(3, 4)), "t": np.array(0.7)}
+    p = {"W": rng.normal(size=(3, 4)), "V": rng.normal(size=(4, 2)), "t": np.array(0.7)}
     args = rng.normal(size=(5, 3)), rng.normal(size=5), rng.integers(0, 2, (5, 4)) * 1.0
     return trace(loss, p, args)
 

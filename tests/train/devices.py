@@ -38,7 +38,7 @@ def member(config):
 
 
 def main(address=None, process=None, folder=None):
-    compiling.use(compiling.QUICKLY)
+    compiling.use(quick=True)
     if address:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         devices.use_cpu_devices(2)

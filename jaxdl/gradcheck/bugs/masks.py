@@ -14,7 +14,6 @@ from jaxdl.gradcheck.replay.structure import (
     is_no_dropout,
     leaf_source,
     mask_of,
-    scaled_beside,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
@@ -86,34 +85,17 @@ def _dropout(case: Case, node: Node) -> dict:
 def mask_words(tape: Tape, node: Node) -> tuple[str, ...]:
     """What it is called if this mask is not applied on the way back.
 
-    Masks of units and of positions, of dropout or of padding, share a word. Labels and events are
-    zeros and ones as well, one for each term of a sum that goes into no further weights, and so
-    are the triangles that shape a parameter and the identity that makes a diagonal: these have no
-    word. Nor has a mask that a comparison makes of data: of padding, of missing or unseen values.
+    Masks of units and of positions, of dropout or of padding, share a word. Labels, events and
+    marks of what counts are zeros and ones as well, in terms of the loss that go into no further
+    weights, and so are the triangles that shape a parameter and the identity that makes a diagonal:
+    these have no word. Nor has a mask that a comparison makes of data: of padding, of missing or
+    unseen values.
     """
-    mask = mask_of(tape, node)
     known = ("dropout_mask_missing",)
-    if is_no_dropout(tape, node):
-        return ("unknown", *known)
-    if mask is None or float(np.max(mask)) != 1.0 or scaled_beside(tape, node):
-        return known
     (p,) = tape.moving(node)
-    shapes_a_parameter = leaf_source(tape, node.ins[p]) is not None
-    one_a_term = np.squeeze(mask).ndim < 2 and not _goes_into_weights(tape, node)
-    return ("unknown", *known) if shapes_a_parameter or one_a_term else known
-
-
-def _goes_into_weights(tape: Tape, node: Node) -> bool:
-    """Is there a product with a parameter on the way from this node to the loss?"""
-    reached = set(node.outs)
-    for later in tape.nodes[node.index + 1 :]:
-        if reached.isdisjoint(later.ins) or not tape.is_active(later.index):
-            continue
-        product = later.prim in ("dot_general", "conv_general_dilated")
-        if product and any(leaf_source(tape, v) is not None for v in later.ins):
-            return True
-        reached.update(later.outs)
-    return False
+    if is_no_dropout(tape, node) or leaf_source(tape, node.ins[p]) is not None:
+        return ("unknown", *known)
+    return known
 
 
 def _through(case: Case, node: Node) -> list[Node]:

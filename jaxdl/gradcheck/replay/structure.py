@@ -312,14 +312,31 @@ def mask_of(tape: Tape, node: Node) -> np.ndarray | None:
 
 
 def is_no_dropout(tape: Tape, node: Node) -> bool:
-    """Is the mask of this node an identity matrix, or made of data by a comparison?
+    """Is the mask of this node an identity matrix, or made of data by a comparison, or of terms?
 
-    With a factor such as 1/keep_prob beside it a comparison makes a mask of dropout, too.
+    With a factor such as 1/keep_prob beside it a comparison makes a mask of dropout, too. A mask
+    that stands before no further weights tells which terms of the loss count.
     """
     mask = mask_of(tape, node)
     if mask is None:
         return False
-    return _is_diagonal(mask) or (_is_compared(tape, node) and not scaled_beside(tape, node))
+    compared = _is_compared(tape, node) and not scaled_beside(tape, node)
+    return _is_diagonal(mask) or compared or not _goes_into_weights(tape, node)
+
+
+def _goes_into_weights(tape: Tape, node: Node) -> bool:
+    """Is there a product with a parameter on the way from this node to the loss?"""
+    key = ("into weights", node.index)
+    if key not in tape.memo:
+        reached, found = set(node.outs), False
+        for later in tape.nodes[node.index + 1 :]:
+            if found or reached.isdisjoint(later.ins) or not tape.is_active(later.index):
+                continue
+            product = later.prim in ("dot_general", "conv_general_dilated")
+            found = product and any(leaf_source(tape, v) is not None for v in later.ins)
+            reached.update(later.outs)
+        tape.memo[key] = found
+    return tape.memo[key]
 
 
 def scaled_beside(tape: Tape, node: Node) -> bool:
