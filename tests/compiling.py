@@ -5,9 +5,11 @@ unoptimised code, so laws that hold bit by bit are tested `as_users_do`.
 """
 
 import contextlib
+import threading
 
 import jax
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 QUICK = {
     "xla_backend_optimization_level": 0,
@@ -28,6 +30,22 @@ def _quick(*args, **kwargs):
     options = _in_full(*args, **kwargs)
     options.env_option_overrides = [*QUICK.items(), *options.env_option_overrides]
     return options
+
+
+# A program is written in an MLIR context, and making one takes as long as writing a small program.
+# A context keeps the constants of its programs, so that a new one is due from time to time.
+PROGRAMS_OF_A_CONTEXT = 100
+_make_context, _kept = mlir.make_ir_context, threading.local()
+
+
+def _shared_context():
+    """The context of this thread, new for every hundredth program."""
+    if not hasattr(_kept, "context") or next(_kept.left, None) is None:
+        _kept.context, _kept.left = _make_context(), iter(range(PROGRAMS_OF_A_CONTEXT))
+    return _kept.context
+
+
+mlir.make_ir_context = _shared_context
 
 
 def use(quick: bool) -> bool:

@@ -15,7 +15,7 @@ from tests.optim.cases import BY_HAND, KEY, RECIPES, REFERENCES, SCHEDULES
 
 
 @pytest.mark.parametrize(("ours", "theirs", "options"), REFERENCES)
-@compiling.float32_as_users_do()
+@compiling.as_users_do()
 def test_equals_the_reference(ours, theirs, options):
     testing.check_against(ours, theirs, **options)
 

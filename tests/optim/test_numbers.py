@@ -10,12 +10,12 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.optim import testing
-from tests.compiling import as_users_do, float32_as_users_do, once
+from tests.compiling import as_users_do, once
 from tests.optim.cases import LR, RECIPES
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-@float32_as_users_do()
+@as_users_do()
 def test_equals_constant_hyperparameters(recipe):
     in_state = optim.with_hyperparams(recipe)(LR)
     testing.check_against(
@@ -39,7 +39,7 @@ def test_equals_constant_hyperparameters_whatever_the_shape(name, shape):
         assert testing.ulps_apart(updates, expected).max() <= 4
 
 
-@float32_as_users_do()
+@as_users_do()
 def test_optax_recipes_keep_their_numbers_too():
     in_state = optim.with_hyperparams(optax.adam)(LR)
     with jax.numpy_dtype_promotion("standard"):
