@@ -112,7 +112,7 @@ def _idle_keys(run: Run) -> list[str]:
     keys = [i for i, leaf in enumerate(run.call.pick(DATA)) if _is_key(leaf)]
     if not keys:
         return []
-    data = [jax.random.fold_in(leaf, 1) if i in keys else leaf for i, leaf in enumerate(given.data)]
+    data = [_another(leaf) if i in keys else leaf for i, leaf in enumerate(given.data)]
     there = run.shadow(given.theta, data)
     if there.value != given.here.value:
         return []
@@ -120,6 +120,12 @@ def _idle_keys(run: Run) -> list[str]:
         "Anything about randomness: another key gives the same loss, so dropout is off here "
         "(keep_prob = 1 or evaluation mode?)."
     ]
+
+
+def _another(keys: jax.Array) -> jax.Array:
+    """Other keys in the place of one key or of many."""
+    flat = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys.reshape(-1))
+    return flat.reshape(keys.shape)
 
 
 def _is_key(leaf) -> bool:

@@ -123,6 +123,9 @@ LAST = (recomputed.hypotheses,)
 MAX_BUGS = 8
 BRANCHES = 3
 
+ROUNDING = 1e-13
+"""Of a wrong gradient's largest entry."""
+
 WHOLE = 0.8
 """Part of the budget for single bugs behind several leaves, before slips at each are looked for."""
 
@@ -196,7 +199,11 @@ def prepare_point(problem: Problem, point: Point) -> Case:
     """Trace the loss at a point; without a faithful tape, only the leaves."""
     hand = [np.asarray(x) for x in jax.tree.leaves(point.hand)]
     auto = [np.asarray(x) for x in jax.tree.leaves(point.auto)]
-    tolerance = [float(t) for t in jax.tree.leaves(problem.tolerance(point))]
+    # Where the right gradient is 0, the wrong one tells how large rounding may be.
+    tolerance = [
+        max(float(t), ROUNDING * float(np.max(np.abs(h), initial=0.0)))
+        for t, h in zip(jax.tree.leaves(problem.tolerance(point)), hand, strict=True)
+    ]
     size = point.batch_size or guessed_size(point.args)
     complexes = any(np.iscomplexobj(leaf) for leaf in auto)  # the rules of the tape are real
     for atomic in () if complexes else (False, True):

@@ -128,10 +128,11 @@ class Match(NamedTuple):
 
 
 def propose(case: Case, family: Family, node: Node) -> dict[Hashable, Variant]:
-    """A family's variants at a node, remembered."""
+    """A family's variants at a node, remembered; none where an array has no entries."""
     key = (family, node.index)
     if key not in case.memo:
-        case.memo[key] = family(case, node)
+        full = all(np.size(case.tape.values[v]) for v in (*node.ins, *node.outs))
+        case.memo[key] = family(case, node) if full else {}
     return case.memo[key]
 
 

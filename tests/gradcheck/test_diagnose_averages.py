@@ -1,5 +1,6 @@
 """Averages over other entries than the loss's: the marked ones, the active ones, or all."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,13 +22,24 @@ def hinge(p, x, y, known):
     return jnp.mean(jnp.maximum(0.3 + y * (x @ p["w"] + p["b"]), 0.0))
 
 
+def relu_hinge(p, x, y, known):
+    return jnp.mean(jax.nn.relu(0.3 + y * (x @ p["w"] + p["b"])))
+
+
+def over_positive(p, x, y, known):
+    """The mark is made by a comparison."""
+    mark = y > 0
+    return jnp.sum(jnp.where(mark, (x @ p["w"] + p["b"] - y) ** 2, 0.0)) / len(y)
+
+
 def by_hand(loss, count):
     """The gradient with `count(known, active)` entries in the average."""
 
     def grad(p, x, y, known):
         z = x @ p["w"] + p["b"]
         active = 0.3 + y * z > 0
-        d = active * y if loss is hinge else 2 * known * (z - y)
+        known = y > 0 if loss is over_positive else known
+        d = active * y if loss in (hinge, relu_hinge) else 2 * known * (z - y)
         d = d / count(known, active)
         return {"w": x.T @ d, "b": d.sum()}
 
@@ -46,6 +58,8 @@ def example():
         (over_all, lambda known, active: known.sum()),
         (over_known, lambda known, active: len(known)),
         (hinge, lambda known, active: active.sum()),
+        (relu_hinge, lambda known, active: active.sum()),
+        (over_positive, lambda known, active: known.sum()),
     ],
 )
 def test_the_number_of_entries_is_named(loss, count):
@@ -63,5 +77,6 @@ def test_the_right_numbers_pass():
         (over_all, lambda known, active: len(known)),
         (over_known, lambda known, active: known.sum()),
         (hinge, lambda known, active: len(known)),
+        (over_positive, lambda known, active: len(known)),
     ):
         assert gradcheck.check(loss, by_hand(loss, count), p, *args).verdict == "PASS"

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxdl import gradcheck
 from tests.gradcheck.diagnosis import findings
 from tests.gradcheck.test_diagnose_names import as_if, draw, named
 
@@ -55,3 +56,15 @@ def test_slips_are_named_in_losses_that_draw(loss):
     args = (x, jax.random.split(key, 5) if loss in (of_each, of_each_in_a_loop) else key)
     found = findings(loss, jax.grad(lambda *args: loss(*args, bug="s")), p, args)
     assert [f.cause for f in found] == ["activation_derivative_missing"], found
+
+
+@pytest.mark.parametrize("loss", [split, of_each])
+def test_right_gradients_of_losses_that_draw_pass(loss):
+    p = named("svw", (), (3, 3), (3, 3))
+    (x,) = draw((5, 3), seed=1)
+    key = jax.random.key(3)
+    keys = jax.random.split(key, 5) if loss is of_each else key
+    with jax.enable_x64(True):
+        report = gradcheck.check(loss, jax.grad(loss), p, x, keys)
+    assert report.verdict == "PASS", str(report)
+    assert not any("randomness" in text for text in report.adequacy)

@@ -189,3 +189,47 @@ def test_an_exponential_on_a_diagonal_is_named(slip):
     (found,) = findings(factor, lambda *a: factor_by_hand(*a, slip), p, args, batch=(0,))
     assert found.cause == DIAGONALS[slip] and "diagonal" in found.explanation, found
     assert not findings(factor, lambda *a: factor_by_hand(*a, "right"), p, args, batch=(0,))
+
+
+def saturated(p, x, y):
+    return jnp.mean((jnp.clip(x @ p["w"], -0.5, 0.8) - y) ** 2)
+
+
+def unsaturated(p, x, y):
+    z = x @ p["w"]
+    return {"w": 2 * x.T @ (np.clip(z, -0.5, 0.8) - y) / len(y)}
+
+
+def test_a_batch_where_the_right_gradient_is_zero_tells_as_much_as_others():
+    """All of its examples beyond the clip, up to rounding of the wrong gradient."""
+    (x, y), p = draw((7, 3), (7,), seed=1), named("w", (3,))
+    x = np.where((x @ p["w"])[:, None] > 0, 9.0, 7.0) * x
+    x[0] *= 1e-2
+    (found,) = findings(saturated, unsaturated, p, (x, y), batch=(0, 1))
+    assert found.cause == "clip_or_eps_ignored", found
+
+
+def elastic_twice(p, x, y):
+    g = jax.grad(elastic)(p, x, y)
+    return g | {"w": g["w"] + 0.03 * jnp.sign(p["w"]) + 0.1 * p["w"]}
+
+
+def test_an_elastic_penalty_that_counts_twice_is_not_on_a_bias():
+    p = named("wb", (3, 4), (4,))
+    found = findings(elastic, elastic_twice, p, draw((6, 3), (6, 4), seed=3))
+    assert found and "l2_on_bias" not in (found[0].cause, *found[0].equivalent), found
+
+
+EMPTY = {
+    "a maximum": lambda p, x: jnp.sum(jnp.maximum(x @ p["w"], 0.1)) + jnp.sum(p["w"] ** 2),
+    "a clip": lambda p, x: jnp.sum(jnp.clip(x @ p["w"], -1.0, 1.0)) + jnp.sum(p["w"] ** 3),
+    "a product": lambda p, x: jnp.sum((x @ p["w"]) ** 2) + jnp.sum(jnp.sin(p["w"])),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_arrays_of_no_entries_stop_nothing(case):
+    p = named("w", (3,))
+    grad = jax.grad(lambda p, x: 1.3 * EMPTY[case](p, x))
+    found = findings(EMPTY[case], grad, p, (np.zeros((0, 3)),))
+    assert found, found

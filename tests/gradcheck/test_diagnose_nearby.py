@@ -13,7 +13,7 @@ DROPOUT = "dropout_scale_missing", "dropout_mask_missing"
 
 def loss(p, x, y, mask):
     h = jnp.maximum(x @ p["W"], 0.0) * mask / 0.75
-    s = jnp.log(jnp.sum(h @ p["V"], axis=1) ** 2 + FLOOR) * p["t"]
+    s = jnp.log(jnp.sum(h @ p["V"], axis=1) ** 2 + FLOOR) * jnp.tanh(p["t"])
     return jnp.mean((s - y) ** 2) + RATE * jnp.sum(p["W"] ** 2)
 
 
@@ -39,6 +39,9 @@ def node_of(tape, prim, which=0):
         ("mul", 0, ("scale",), {"dropout_scale_missing"}),
         ("log", 0, ("activation_derivative_missing",), {"clip_or_eps_ignored"}),
         ("mul", 1, ("path_dropped",), {"scale", "stale_operand"}),
+        ("tanh", 0, ("activation_derivative_wrong",), {"scale", "activation_derivative_missing",
+                                                       "stale_operand"}),
+        ("sub", 0, ("stale_operand",), {"activation_derivative_wrong", "path_dropped"}),
         ("dot_general", 0, ("path_dropped", "unknown"), {"stale_operand"}),
         ("mul", -1, ("path_dropped", "l2_missing"), {"l2_scaled"}),
         ("dot_general", 0, ("unknown",), set()),

@@ -65,3 +65,21 @@ def test_shares_of_other_logits_are_named(case):
     assert found.cause == "stale_operand", found
     assert "shares" in found.explanation and "another array" in found.explanation
     assert not findings(loss, lambda *a: by_hand(*a, right), p, args, batch=(0, 1))
+
+
+@pytest.mark.parametrize(
+    "arrange", [lambda s: s[:3], lambda s: s[::-1], lambda s: jnp.broadcast_to(s, (2, 6))]
+)
+def test_what_lies_between_a_sum_and_its_logarithm_may_change_its_places(arrange):
+    """Then no share is told by its place, and the search goes on without."""
+
+    def loss(p, x, y):
+        total = jnp.sum(jnp.exp(x @ p["w"] + p["b"]), axis=1)
+        return jnp.sum(jnp.log(arrange(total)) ** 2)
+
+    def grad(p, x, y):
+        return jax.grad(loss)({**p, "b": 0 * p["b"]}, x, y)
+
+    p, args = named("wb", (3, 4), (4,)), [np.linspace(-1, 1, 18).reshape(6, 3), LABELS]
+    found = findings(loss, grad, p, args)
+    assert found and "the shares of" not in found[0].explanation, found

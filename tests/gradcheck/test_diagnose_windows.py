@@ -205,3 +205,45 @@ def test_a_move_along_an_axis_that_does_not_run_back_is_named(back):
     assert found.cause == "padding_or_stride_shift" and "moved" in found.explanation, found
     right = findings(late_tap, lambda *a: late_tap_by_hand(*a, "right"), p, args, batch=(0, 1))
     assert not right
+
+
+def put_together(p, x, y, how):
+    """Parts of one array joined in another way than a filter's windows."""
+    h = jnp.tanh(x @ p["w"])
+    joined = {
+        "halves": lambda: jnp.concatenate([h[:, 2:], h[:, :2]], axis=1),
+        "border": lambda: jnp.pad(h[:, 1:-1], ((0, 0), (1, 1))),
+    }[how]()
+    return jnp.mean((joined @ p["v"] - y) ** 2)
+
+
+def left_as_it_is(p, x, y, how):
+    """The gradient without a way back from what is joined to its parts."""
+    h = jnp.tanh(x @ p["w"])
+    g = jax.grad(put_together)(p, x, y, how)
+    halves = jnp.concatenate([h[:, 2:], h[:, :2]], axis=1)
+    joined = halves if how == "halves" else jnp.pad(h[:, 1:-1], ((0, 0), (1, 1)))
+    dj = jnp.outer(2 * (joined @ p["v"] - y) / len(y), p["v"])
+    return {"w": x.T @ (dj * (1 - h**2)), "v": g["v"]}
+
+
+@pytest.mark.parametrize("how", ["halves", "border"])
+def test_parts_that_do_not_overlap_are_no_filter_and_a_border_does_not_move(how):
+    p, args = named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=5)
+    found = findings(lambda *a: put_together(*a, how), lambda *a: left_as_it_is(*a, how), p, args)
+    assert found and found[0].cause not in ("conv_flip", "padding_or_stride_shift"), found
+
+
+def two_layers(p, x, y, bug=""):
+    """Two square layers in a loop; on the way back each takes the other's weights."""
+    h = x
+    for i in range(2):
+        z = h @ p["w"][i]
+        h = jnp.tanh(as_if(z, h @ stop(p["w"][1 - i]) + stop(h) @ p["w"][i]) if bug else z)
+    return jnp.mean((h.sum(1) - y) ** 2)
+
+
+def test_the_weights_of_two_layers_are_no_taps():
+    p, args = named("w", (2, 3, 3)), draw((5, 3), (5,), seed=6)
+    found = findings(two_layers, jax.grad(lambda *a: two_layers(*a, bug="w")), p, args)
+    assert found and "conv_flip" not in (found[0].cause, *found[0].equivalent), found

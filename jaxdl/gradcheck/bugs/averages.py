@@ -18,7 +18,8 @@ from jaxdl.gradcheck.search import Case, Variant
 
 MOST = 16
 SUMS = ("reduce_sum", "dot_general")
-WORDS = ("scale", "batch_mean_missing", "batch_mean_doubled", "unknown")
+MORE, FEWER = ("batch_mean_doubled",), ("batch_mean_missing",)
+"""What an average over more or fewer examples than the loss's is called as well."""
 
 
 class Marked(NamedTuple):
@@ -39,16 +40,17 @@ def family(case: Case, node: Node) -> dict:
     given = tape.maker(node.ins[1]) is None
     found: dict = {}
     for key, marked in all_marked(tape).items():
-        whose = f"that an array {made(tape, marked.var)} marks"
-        numbers = {f"over those {whose}": marked.count}
+        whose = f"those that an array {made(tape, marked.var)} marks"
+        numbers = {f"over {whose}": marked.count}
         if not given:
-            numbers[f"over all, not those {whose}"] = marked.size
-        for what, number in numbers.items():
+            numbers[f"over all, not {whose}"] = marked.size
+        batch = (MORE, FEWER) if marked.size == case.size else ((), ())
+        for k, (what, number) in enumerate(numbers.items()):
             if number:
-                found["average", key, number == marked.size and not given] = Variant(
+                found["average", key, k] = Variant(
                     lambda c, factor=divisor / number: scaled_edge(p, factor),
                     tape.leaves[node.outs[0]],
-                    WORDS,
+                    ("scale", *batch[number < divisor], "unknown"),
                     f"averaged {what}{at_line(node)}",
                     0.85,
                 )
@@ -81,7 +83,9 @@ def _answers(tape: Tape) -> Iterator[tuple[tuple, int, np.ndarray]]:
         value = tape.values[var]
         numbers = isinstance(value, np.ndarray) and value.dtype.kind in "bif"
         if numbers and value.size > 1 and np.all((value == 0) | (value == 1)):
-            yield ("given", var), var, value != 0
+            labels = value.ndim > 1 and np.all(np.sum(value, axis=-1) == 1)
+            if not labels:
+                yield ("given", var), var, value != 0
     for members in tape.groups.values():
         node = tape.nodes[members[0]]
         value = tape.values[node.outs[0]] if len(members) == 1 else None

@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line
@@ -92,7 +94,7 @@ def family(case: Case, node: Node) -> dict:
     if node.prim not in ("concatenate", "stack") or not tape.is_active(node.index):
         return {}
     alike = len({tape.shape(v) for v in node.ins}) == 1
-    windows = len({_source(tape, v) for v in node.ins} - {None}) == 1
+    windows = _overlap(tape, node)
     backwards = dict(enumerate(reversed(range(len(node.ins)))))
     moving = tape.moving(node)
     pairs = itertools.combinations(moving, 2) if len(moving) <= MOST else ()
@@ -112,6 +114,15 @@ def family(case: Case, node: Node) -> dict:
             lambda c, order=order: _taken_apart(order), reach, words, text, 0.75
         )
     return found
+
+
+def _overlap(tape: Tape, node: Node) -> bool:
+    """Are all that are joined windows of one array that overlap, as those of a filter do?"""
+    sources = [_source(tape, v) for v in node.ins]
+    first = sources[0]
+    if first is None or sources.count(first) < len(sources):
+        return False
+    return sum(np.size(tape.values[v]) for v in node.ins) > np.size(tape.values[first])
 
 
 def _source(tape: Tape, var: int) -> int | None:

@@ -73,7 +73,7 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[WithoutStep]
 
 
 def with_other_limits(tape: Tape, nodes: list[int]) -> list[int]:
-    """Lower limits with the upper limit each of them goes into; nothing if one goes into none."""
+    """Limits with the next one that each of them goes into; nothing if one goes into none."""
     found = []
     for index in nodes:
         users = tape.users(tape.nodes[index].outs[0])

@@ -292,7 +292,7 @@ def _terms(tape: Tape, var: int) -> set[int]:
 
 
 def _is_square(matrix: np.ndarray) -> bool:
-    return np.ndim(matrix) == 2 and len(matrix) == len(matrix[0]) > 1
+    return np.ndim(matrix) == 2 and np.shape(matrix)[0] == np.shape(matrix)[1] > 1
 
 
 def square_transposes(shape: tuple[int, ...]):

@@ -151,7 +151,7 @@ def _written_out(tape: Tape, node: Node) -> tuple[int, str, int, bool] | None:
 def _is_triangle(value) -> bool:
     """Does it hold ones on one side of the diagonal, and zeros on the other?"""
     value = np.asarray(value)
-    if value.ndim != 2 or len(value) != len(value[0]):
+    if value.ndim != 2 or value.shape[0] != value.shape[1]:
         return False
     ones = np.tril(np.ones(value.shape))
     return np.array_equal(value, ones) or np.array_equal(value, ones.T)

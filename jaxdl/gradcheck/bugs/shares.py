@@ -14,14 +14,16 @@ from scipy.special import softmax
 from jaxdl.gradcheck.bugs.diverted import made_at
 from jaxdl.gradcheck.bugs.lookups import weighted
 from jaxdl.gradcheck.replay.addresses import variables
-from jaxdl.gradcheck.replay.rules.structural import PLUMBING, keep_axes
+from jaxdl.gradcheck.replay.regions import is_elementwise
 from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Variant
 
 WORDS = ("stale_operand", "activation_derivative_wrong", "unknown")
-PASSED = PLUMBING | {"abs"}
-"""What stands between the sum and its logarithm, as `jax.nn.logsumexp` has it."""
+PASSED = ("abs", "broadcast_in_dim", "reshape", "squeeze", "copy", "convert_element_type")
+"""What stands between the sum and its logarithm, and leaves each entry at its place."""
+
+EVEN = 1e-12
 
 PRIOR = ("stale_operand", "path_dropped", "activation_derivative_wrong", "unknown")
 
@@ -44,17 +46,18 @@ def exponentials(tape: Tape, node: Node) -> tuple[int, tuple[int, ...]] | None:
     powers = tape.maker(total.ins[0]) if total is not None and total.prim == "reduce_sum" else None
     if total is None or powers is None or powers.prim != "exp":
         return None
-    return powers.ins[0], tuple(total.params["axes"])
+    whole = np.size(tape.values[total.outs[0]]) == np.size(tape.values[node.outs[0]]) > 0
+    return (powers.ins[0], tuple(total.params["axes"])) if whole else None
 
 
 def _whole(case: Case, node: Node, z: int, axes: tuple[int, ...]) -> dict:
     tape = case.tape
+    shape = tape.shape(z)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
     found, at = {}, at_line(node)
     for key, var, shares in _others(tape, node, z, axes):
         found["shares", key] = Variant(
-            lambda c, shares=shares: (
-                lambda sweep, node, ct: [(z, _kept(ct, axes, shares.ndim) * shares)]
-            ),
+            lambda c, shares=shares: lambda sweep, node, ct: [(z, np.reshape(ct, kept) * shares)],
             tape.leaves[z],
             WORDS,
             f"the shares of a softmax are those of another array{made_at(tape, var)}{at}",
@@ -63,21 +66,14 @@ def _whole(case: Case, node: Node, z: int, axes: tuple[int, ...]) -> dict:
     return found
 
 
-def _kept(ct, axes: tuple[int, ...], rank: int):
-    """A cotangent that has the summed axes, of length 1."""
-    return ct if np.ndim(ct) == rank else keep_axes(ct, axes)
-
-
 def _of_one_part(case: Case, node: Node) -> dict:
-    """At what makes an array of z's shape: all that comes back to it, with other shares."""
+    """At what makes a part of z, entry by entry: all that comes back to it, with other shares."""
     tape, found = case.tape, {}
     for which, (z, axes) in enumerate(_sums(tape)):
-        made = tape.producer[z]
-        inside = made is not None and tape.above[made] >> node.index & 1
-        if not inside or tape.shape(node.outs[0]) != tape.shape(z):
+        right = _shares(tape, z, axes)
+        if node.index not in _parts(tape, z) or not np.all(right > 0):
             continue
-        right = softmax(tape.values[z], axis=axes)
-        for key, var, shares in _others(tape, node, z, axes) if np.all(right > 0) else ():
+        for key, var, shares in _others(tape, node, z, axes):
             text = "on the way to one part, the shares are those of another array"
             found["share", which, key] = Variant(
                 lambda c, factor=shares / right: weighted(factor, None),
@@ -87,6 +83,22 @@ def _of_one_part(case: Case, node: Node) -> dict:
                 0.8,
             )
     return found
+
+
+def _parts(tape: Tape, z: int) -> set[int]:
+    """Nodes whose arrays go into z entry by entry, and those that make the first of these."""
+    key = ("parts", z)
+    if key not in tape.memo:
+        found, stack = set(), [z]
+        while stack:
+            made = tape.maker(stack.pop())
+            if made is None or made.index in found or tape.shape(made.outs[0]) != tape.shape(z):
+                continue
+            found.add(made.index)
+            if is_elementwise(tape, made):
+                stack += [made.ins[p] for p in tape.moving(made)]
+        tape.memo[key] = found
+    return tape.memo[key]
 
 
 def _sums(tape: Tape) -> list[tuple[int, tuple[int, ...]]]:
@@ -100,16 +112,22 @@ def _sums(tape: Tape) -> list[tuple[int, tuple[int, ...]]]:
 def _others(tape: Tape, node: Node, z: int, axes: tuple[int, ...]) -> Iterator[tuple]:
     """(key, variable, its shares) for every other array that has the place of z."""
     shape = tape.shape(z)
-    right = softmax(tape.values[z], axis=axes)
-    shapes = [shape]
+    right = _shares(tape, z, axes)
+    places = [(shape, axes)]
     if axes == (len(shape) - 1,) and len(shape) > 1:
-        shapes.append(shape[-1:])  # the logits of a prior, the same for every example
-    for own in shapes:
+        places.append((shape[-1:], (0,)))  # the logits of a prior, the same for every example
+    for own, along in places:
         for key, var in variables(tape, node, own):
-            value = tape.values[var]
-            if not tape.active[var] or not np.all(np.isfinite(value)):
-                continue
-            along = axes if own == shape else (0,)
-            shares = np.broadcast_to(softmax(value, axis=along), shape)
-            if not np.allclose(shares, right, rtol=1e-9, atol=0):
-                yield key, var, shares
+            if tape.active[var] and np.all(np.isfinite(tape.values[var])):
+                shares = np.broadcast_to(_shares(tape, var, along), shape)
+                uneven = np.ptp(shares, axis=axes).max() > EVEN  # a normaliser is no logits
+                if uneven and not np.allclose(shares, right, rtol=1e-9, atol=0):
+                    yield key, var, shares
+
+
+def _shares(tape: Tape, var: int, axes: tuple[int, ...]) -> np.ndarray:
+    """softmax of a variable, once."""
+    key = ("shares", var, axes)
+    if key not in tape.memo:
+        tape.memo[key] = softmax(tape.values[var], axis=axes)
+    return tape.memo[key]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, beside
+from jaxdl.gradcheck.replay.filters import is_filter
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
@@ -56,7 +57,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
         return {}  # a parameter of its own at every turn, such as a filter's taps: no time steps
     at = at_line(node)
     taps = len({leaf_source(tape, v) for v in series} - {None}) == 1
-    if len(series) < SHORTEST and not taps:
+    if len(series) < SHORTEST and not (taps and _are_of_a_filter(tape, series)):
         return {}
     found = {}
     for nest, length, stride in nests(len(series), case.size):
@@ -73,6 +74,14 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
                 0.6,
             )
     return found
+
+
+def _are_of_a_filter(tape: Tape, series: list[int]) -> bool:
+    """Are these the taps of one filter, and not the weights of two layers or two heads?"""
+    leaf = leaf_source(tape, series[0])
+    return leaf is not None and any(
+        is_filter(tape, leaf, axis) for axis in range(len(tape.shape(tape.inputs[leaf])))
+    )
 
 
 def _tap_words(key: tuple) -> tuple[str, ...]:

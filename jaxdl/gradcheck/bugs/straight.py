@@ -57,8 +57,11 @@ def moved(tape: Tape, node: Node) -> tuple[int, Callable[[np.ndarray], np.ndarra
 
     def again(x: np.ndarray) -> np.ndarray:
         for step, p in reversed(chain):
-            ins = [x if q == p else 0.0 * tape.values[v] for q, v in enumerate(step.ins)]
+            ins = [x if q == p else np.zeros(tape.shape(v)) for q, v in enumerate(step.ins)]
             x = np.asarray(RULES[step.prim][0](step.params, *ins))
         return x
 
-    return var, again
+    ramp = np.arange(1.0, np.size(tape.values[var]) + 1).reshape(tape.shape(var))
+    there = again(ramp)
+    moves = bool(np.any((there != 0) & (there != ramp)))  # else it is no more than a mask
+    return (var, again) if moves else None

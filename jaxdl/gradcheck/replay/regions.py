@@ -223,7 +223,7 @@ def is_limit(tape: Tape, node: Node) -> bool:
     if node.prim not in ("max", "min") or len(tape.moving(node)) != 1:
         return False
     other = np.asarray(tape.values[node.ins[1 - tape.moving(node)[0]]])
-    return bool(np.all(other == other.flat[0])) and other.flat[0] != 0
+    return other.size > 0 and bool(np.all(other == other.flat[0])) and other.flat[0] != 0
 
 
 def is_epsilon(tape: Tape, node: Node) -> bool:
