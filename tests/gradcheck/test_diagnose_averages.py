@@ -28,7 +28,7 @@ def relu_hinge(p, x, y, known):
 
 def over_positive(p, x, y, known):
     """The mark is made by a comparison."""
-    mark = y > 0
+    mark = y > -0.5
     return jnp.sum(jnp.where(mark, (x @ p["w"] + p["b"] - y) ** 2, 0.0)) / len(y)
 
 
@@ -38,7 +38,7 @@ def by_hand(loss, count):
     def grad(p, x, y, known):
         z = x @ p["w"] + p["b"]
         active = 0.3 + y * z > 0
-        known = y > 0 if loss is over_positive else known
+        known = y > -0.5 if loss is over_positive else known
         d = active * y if loss in (hinge, relu_hinge) else 2 * known * (z - y)
         d = d / count(known, active)
         return {"w": x.T @ d, "b": d.sum()}
