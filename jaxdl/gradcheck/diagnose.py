@@ -64,7 +64,8 @@ from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
 from jaxdl.gradcheck.replay.structure import bits
 from jaxdl.gradcheck.replay.tape import Tape
 from jaxdl.gradcheck.replay.trace import trace
-from jaxdl.gradcheck.search import Case, Families, Match, explains, search
+from jaxdl.gradcheck.screening import search
+from jaxdl.gradcheck.search import Case, Families, Match, explains
 
 FAMILIES = Families(
     every=(
