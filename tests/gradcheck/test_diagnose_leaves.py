@@ -233,3 +233,17 @@ def test_arrays_of_no_entries_stop_nothing(case):
     grad = jax.grad(lambda p, x: 1.3 * EMPTY[case](p, x))
     found = findings(EMPTY[case], grad, p, (np.zeros((0, 3)),))
     assert found, found
+
+
+def sparse(p, x):
+    """Examples are columns; a floor under the units' mean activities, which are all above it."""
+    q = jnp.maximum(jax.nn.sigmoid(p["w"] @ x).mean(axis=1), 0.01)
+    return jnp.sum(jnp.log(q) ** 2)
+
+
+def test_a_mean_left_out_behind_a_floor_is_no_slope_of_the_floor():
+    p, args = named("w", (4, 3)), draw((3, 9), seed=2)
+    grad = jax.grad(sparse)
+    (found,) = findings(sparse, lambda p, x: {"w": 9 * grad(p, x)["w"]}, p, args)
+    assert "slope" not in found.explanation, found
+    assert {"scale", "batch_mean_missing"} <= {found.cause, *found.equivalent}

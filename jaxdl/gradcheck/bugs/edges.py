@@ -27,6 +27,7 @@ from jaxdl.gradcheck.replay.structure import (
     made,
     mask_of,
     penalty_nodes,
+    unwrapped,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.search import Case, Name, Variant
@@ -155,7 +156,22 @@ def name(
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
-    return Name(("scale",), text + inside, cost)
+    return Name(("scale", *_averages(tape, node, found.factor)), text + inside, cost)
+
+
+def _averages(tape: Tape, node: Node, factor: float) -> tuple[str, ...]:
+    """What a factor is called as well that is the number of entries of an average on the row."""
+    for over in row(tape, node):
+        summed = tape.maker(unwrapped(tape, over.ins[0])[0])
+        if over.prim == "div" and summed is not None and summed.prim == "reduce_sum":
+            axes, shape = summed.params["axes"], tape.shape(summed.ins[0])
+            count = math.prod(shape[axis] for axis in axes)
+            if close(1 / count, factor_of(tape, over) or 0.0):
+                if close(factor, count):
+                    return ("batch_mean_missing",)
+                if close(factor, 1 / count):
+                    return ("batch_mean_doubled",)
+    return ()
 
 
 def told_at(tape: Tape, node: Node, position: int | None) -> Node:

@@ -62,9 +62,10 @@ def _picked(case: Case, node: Node) -> dict:
 def _weights(picked: np.ndarray) -> dict:
     """(words, text) -> what the cotangent of every entry is multiplied by."""
     dropped = ("path_dropped", "unknown")
+    alone = ("path_dropped", "softmax_jacobian_diagonal", "unknown")  # as of a normaliser's parts
     return {
         (dropped, "picked by index get no gradient"): ~picked * 1.0,
-        (dropped, "not picked by index get no gradient"): picked * 1.0,
+        (alone, "not picked by index get no gradient"): picked * 1.0,
         (("sign",), "picked by index get a gradient of the wrong sign"): np.where(picked, -1, 1.0),
     }
 

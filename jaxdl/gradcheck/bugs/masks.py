@@ -122,6 +122,9 @@ EVERY: dict[str, tuple[str, ...]] = dict.fromkeys(
 )
 """Further words where no winner is looked for at all."""
 
+OTHER = ("stale_operand", "path_dropped")
+"""Further words where it is looked for in another array, or among other entries."""
+
 
 def _extrema(case: Case, node: Node) -> dict:
     axes = tuple(node.params["axes"])
@@ -150,7 +153,7 @@ def _extrema(case: Case, node: Node) -> dict:
                 lambda sweep, node, ct: [(node.ins[0], keep_axes(ct, axes) * share)]
             ),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ()), "unknown"),
+            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, OTHER), "unknown"),
             f"the gradient of a maximum goes to {what}{at_line(node)}",
             0.6,
         )

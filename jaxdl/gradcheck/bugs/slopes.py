@@ -15,10 +15,13 @@ def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:
     tape, reach = case.tape, case.tape.leaves[region.z]
     above, below = _sides(case, region, z, d)
     found: dict = {}
+    # Where all entries lie on one side, another slope there says no more than a factor does.
+    one_side = np.all(z > 0) or np.all(z < 0)
+    told = len(tape.lines[tape.line(node)]) > 1 or not one_side
     for sign, where, other in ((1, z > 0, above), (-1, z < 0, below)):
         if other is not None:
-            rest = below if sign > 0 else above
-            found["slope", sign] = _slope(region, reach, d, where, (other, rest), sign, at)
+            slopes = other, below if sign > 0 else above
+            found["slope", sign] = _slope(region, reach, d, where, slopes, sign, at, told)
     if above is None or below is None:
         return found
 
@@ -78,7 +81,7 @@ def _side(d: np.ndarray, where: np.ndarray) -> float | None:
     return float(values.flat[0]) if values.size and np.all(values == values.flat[0]) else None
 
 
-def _slope(region, reach, d, where, slopes, sign, at) -> Variant:
+def _slope(region, reach, d, where, slopes, sign, at, told) -> Variant:
     """The slope on one side is a constant, to be fitted; `slopes` are the true ones, this first."""
     true, rest = slopes
 
@@ -88,7 +91,7 @@ def _slope(region, reach, d, where, slopes, sign, at) -> Variant:
 
     def name(cs, ms):
         found = law([true + 1 - c for c in cs], ms)
-        if found is None or found.power:
+        if found is None or found.power or not told:
             return None
         if close(found.factor, 0.0) and rest == 0:
             return None  # nothing comes through: a dropped path, which has a name of its own
