@@ -58,14 +58,14 @@ from jaxdl.gradcheck.bugs import (
     truncation,
     uses,
 )
+from jaxdl.gradcheck.hypotheses import Case, Families, Match, explains
 from jaxdl.gradcheck.leftover import leftover, lone_place, nearest_to_loss
 from jaxdl.gradcheck.problem import Finding, Point, Problem
 from jaxdl.gradcheck.replay.backward import Sweep, shift, sweep
 from jaxdl.gradcheck.replay.structure import bits
 from jaxdl.gradcheck.replay.tape import Tape
 from jaxdl.gradcheck.replay.trace import trace
-from jaxdl.gradcheck.screening import search
-from jaxdl.gradcheck.search import Case, Families, Match, explains
+from jaxdl.gradcheck.search import search
 
 FAMILIES = Families(
     every=(

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case
 from jaxdl.gradcheck.problem import Finding
 from jaxdl.gradcheck.replay.structure import bits
-from jaxdl.gradcheck.search import Case
 
 
 def leftover(

@@ -11,6 +11,7 @@ from jaxdl.gradcheck.bugs import slopes
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
 from jaxdl.gradcheck.bugs.formulas import FORMULAS, OF_OUTPUT, TERMS, TWICE, VALUES
 from jaxdl.gradcheck.bugs.masks import mask_words
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import (
     ALGEBRAIC,
@@ -34,7 +35,6 @@ from jaxdl.gradcheck.replay.structure import (
     mask_of,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 NO_ACTIVATION = ALGEBRAIC | {"exp", "exp2", "expm1", "log", "log1p", "abs"}
 """Functions that stand in terms of a loss and before scales rather than between layers."""

@@ -12,11 +12,11 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import along, close, law, written
+from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.filters import has_windows, is_filter, shift_words
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Name, Variant
 
 
 def finished(f: Callable) -> Callable[[float], Rule]:

@@ -1,7 +1,9 @@
 """An average over other entries than the loss's: the marked or the active ones, or all of them.
 
-mean of x · k over n entries: its gradient has 1/n;  whoever divides by Σ k has averaged what
-the mark k, or the positive side of a ReLU, leaves, and the other way round
+    y = Σᵢ kᵢ xᵢ / n:  x̄ᵢ = ȳ kᵢ / n, not ȳ kᵢ / Σ k
+
+Whoever divides by Σ k averages what a mark k, or the positive side of a ReLU, leaves; and the
+other way round.
 """
 
 from collections.abc import Iterator
@@ -10,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import scaled_edge
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.regions import LARGER
-from jaxdl.gradcheck.replay.rules.structural import PLUMBING
-from jaxdl.gradcheck.replay.structure import at_line, made
+from jaxdl.gradcheck.replay.structure import at_line, made, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 MOST = 16
 SUMS = ("reduce_sum", "dot_general")
@@ -61,9 +62,7 @@ def _averages(tape: Tape, node: Node) -> bool:
     """Does it divide a sum over several entries by one number that does not move?"""
     if node.prim != "div" or tape.moving(node) != [0] or np.size(tape.values[node.outs[0]]) != 1:
         return False
-    summed = tape.maker(node.ins[0])
-    while summed is not None and summed.prim in PLUMBING:
-        summed = tape.maker(summed.ins[0])
+    summed = tape.maker(unwrapped(tape, node.ins[0])[0])
     return summed is not None and summed.prim in SUMS
 
 

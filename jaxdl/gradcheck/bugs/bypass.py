@@ -15,11 +15,11 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.activations import NO_ACTIVATION, is_kinked, plain
 from jaxdl.gradcheck.bugs.uses import MOST_USERS, some_uses
+from jaxdl.gradcheck.hypotheses import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import Region, ends_here, is_linear, regions
 from jaxdl.gradcheck.replay.structure import ancestors, at_line, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.selectors import Selector
 
 NORMALISER = ("path_dropped", "softmax_jacobian_diagonal")

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.subsets import kind, masked, summed_axes
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import shift
 from jaxdl.gradcheck.replay.regions import KINKED
 from jaxdl.gradcheck.replay.structure import at_line, bits, decides, penalty_nodes
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 MAX_INDEX = 64

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
+from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import inside
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
@@ -30,7 +31,6 @@ from jaxdl.gradcheck.replay.structure import (
     unwrapped,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Name, Variant
 from jaxdl.gradcheck.selectors import LEVELS, members
 
 
@@ -156,10 +156,10 @@ def name(
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
-    return Name(("scale", *_averages(tape, node, found.factor)), text + inside, cost)
+    return Name(("scale", *_of_a_mean(tape, node, found.factor)), text + inside, cost)
 
 
-def _averages(tape: Tape, node: Node, factor: float) -> tuple[str, ...]:
+def _of_a_mean(tape: Tape, node: Node, factor: float) -> tuple[str, ...]:
     """What a factor is called as well that is the number of entries of an average on the row."""
     for over in row(tape, node):
         summed = tape.maker(unwrapped(tape, over.ins[0])[0])

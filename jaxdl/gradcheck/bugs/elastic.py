@@ -10,9 +10,9 @@ import numpy as np
 from jaxdl.gradcheck.bugs.algebra import finished
 from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import written
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Variant
 
 EXACT = 1e-9
 

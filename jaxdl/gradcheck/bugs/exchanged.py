@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 WORDS = ("stale_operand", "leaves_swapped", "unknown")

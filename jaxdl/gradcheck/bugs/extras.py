@@ -6,11 +6,11 @@ The classic: a loss on logits gives a − y directly, and the sigmoid's a(1 − 
 import numpy as np
 
 from jaxdl.gradcheck.bugs.softmax import softmax
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import regions
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Variant
 
 WRONG = ("activation_derivative_wrong",)
 UNNAMED: dict[str, tuple[str, ...]] = dict.fromkeys(

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.masks import mask_words
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import is_epsilon, is_limit
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line, factor_of, mask_of
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
 
 

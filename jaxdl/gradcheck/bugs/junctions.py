@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs import edges
 from jaxdl.gradcheck.bugs.uses import MOST_USERS, scaled, some_uses
+from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.structure import line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Name, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 

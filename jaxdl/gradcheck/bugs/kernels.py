@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.filters import shift_words
 from jaxdl.gradcheck.replay.rules.structural import padded_shape
@@ -16,7 +17,6 @@ from jaxdl.gradcheck.replay.rules.windows import (
 )
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Variant
 
 SHIFTED = ("pad", "slice", "dynamic_slice", "dynamic_update_slice", "gather", "concatenate")
 

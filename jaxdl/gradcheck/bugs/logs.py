@@ -12,12 +12,12 @@ import numpy as np
 from scipy.special import expit
 
 from jaxdl.gradcheck.bugs.operands import square_transposes
+from jaxdl.gradcheck.hypotheses import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.monomials import REPEATS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, keep_axes
 from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
 TRANSPOSED = ("transpose",)
 NEIGHBOUR = ("stale_operand",)

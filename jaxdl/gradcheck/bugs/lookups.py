@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.taps import siblings, window
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source, line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 PICKS = ("gather", "dynamic_slice")

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first
 from jaxdl.gradcheck.bugs.subsets import masked
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import at_line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 MAX_MARKS = 16
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.diverted import made_at
 from jaxdl.gradcheck.bugs.edges import factors, row
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.rules.structural import keep_axes
@@ -16,7 +17,6 @@ from jaxdl.gradcheck.replay.structure import (
     mask_of,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 
 def family(case: Case, node: Node) -> dict:

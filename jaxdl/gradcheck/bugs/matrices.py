@@ -8,11 +8,11 @@ Forgotten transposes do not show where A is symmetric.
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import by_position
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 FACTORS = {"lu": 1.0, "cholesky": 2.0}
 """Triangular factors, and log |det A| in units of the sum of their diagonal's logarithms."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.products import reach, sending
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import REPEATS, Monomial, monomial
 from jaxdl.gradcheck.replay.regions import is_epsilon, is_small
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
 
 WHERE = ("everywhere", "but for parameters", "outside")

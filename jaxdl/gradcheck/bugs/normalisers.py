@@ -8,11 +8,11 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.extras import times
 from jaxdl.gradcheck.bugs.operands import FACTOR
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.regions import KINKED
 from jaxdl.gradcheck.replay.structure import ancestors, at_line, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 STEPS = 4
 """So many steps may lie between z and what is divided."""

@@ -7,6 +7,7 @@ two ways back is replaced by every other array of the same shape, or by its tran
 import numpy as np
 
 from jaxdl.gradcheck.bugs.masks import mask_words
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import arranged
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.regions import (
@@ -33,7 +34,6 @@ from jaxdl.gradcheck.replay.structure import (
     unwrapped,
 )
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 SKIPPED = ("activation_derivative_missing", "dropout_mask_missing")
 """What a gradient taken one step too late leaves out; such a slip is likely."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.algebra import finished
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import bits
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 LONGEST = 256

@@ -16,11 +16,11 @@ from jaxdl.gradcheck.bugs.operands import (
     square_transposes,
     step_left_out,
 )
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 
 def family(case: Case, node: Node) -> dict:

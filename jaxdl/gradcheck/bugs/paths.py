@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.edges import scaled_edge
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import at_line, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 MAX_PAIRS = 200

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 WRONG = ("activation_derivative_wrong", "unknown", "stale_operand")
 LOST = ("path_dropped", *WRONG)

@@ -12,12 +12,12 @@ from functools import cache
 import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import FACTOR, between
+from jaxdl.gradcheck.hypotheses import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.replay.addresses import arranged, variables
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.monomials import Monomial, monomial
 from jaxdl.gradcheck.replay.structure import at_line, is_mask, leaf_source, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
 Slope = Callable[[int], np.ndarray]
 """i -> what is taken for ∂y/∂xᵢ."""

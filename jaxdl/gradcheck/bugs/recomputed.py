@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.forward import Step, at_other_values, rerun
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.regions import is_small
 from jaxdl.gradcheck.replay.rules.elementwise import UNARY
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector, selectors
 
 LEFT, RIGHT = 0, 1

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 
 from jaxdl.gradcheck.coefficients import along
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Variant
 
 CUT = ", of another length and cut or repeated to fit,"
 

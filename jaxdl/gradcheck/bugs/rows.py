@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.algebra import finished
 from jaxdl.gradcheck.coefficients import law, written
+from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.rules.contractions import gather_index
 from jaxdl.gradcheck.replay.structure import is_lookup, is_penalised, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Name, Variant
 
 
 def family(case: Case, node: Node) -> dict:

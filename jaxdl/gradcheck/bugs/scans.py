@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 SLOPES: dict[str, Callable] = {
     "cumsum": lambda x, y: np.ones_like(x * y),

@@ -13,17 +13,18 @@ from scipy.special import softmax
 
 from jaxdl.gradcheck.bugs.diverted import made_at
 from jaxdl.gradcheck.bugs.lookups import weighted
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import is_elementwise
 from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 WORDS = ("stale_operand", "activation_derivative_wrong", "unknown")
 PASSED = ("abs", "broadcast_in_dim", "reshape", "squeeze", "copy", "convert_element_type")
 """What stands between the sum and its logarithm, and leaves each entry at its place."""
 
 EVEN = 1e-12
+"""Shares that differ by no more are all the same."""
 
 PRIOR = ("stale_operand", "path_dropped", "activation_derivative_wrong", "unknown")
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
 from jaxdl.gradcheck.coefficients import close, law, written
+from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.addresses import variables
 from jaxdl.gradcheck.replay.regions import Region
 from jaxdl.gradcheck.replay.tape import Node
-from jaxdl.gradcheck.search import Case, Name, Variant
 
 
 def variants(case: Case, node: Node, region: Region, z, d, at: str) -> dict:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 MAKERS = {"div", "mul", "exp", "sub", "custom_jvp_call"}
 DEPTH = 16

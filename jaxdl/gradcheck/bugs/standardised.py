@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import FACTOR
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 MAKERS = {"div", "mul", "sub", "add"}
 DEPTH = 24

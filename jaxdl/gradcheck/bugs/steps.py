@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, beside
+from jaxdl.gradcheck.hypotheses import Case, Families, Hypothesis, Variant, hypotheses_of
 from jaxdl.gradcheck.replay.filters import is_filter
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Families, Hypothesis, Variant, hypotheses_of
 
 SHORTEST = 3
 MOVED = ("stale_operand", "padding_or_stride_shift")

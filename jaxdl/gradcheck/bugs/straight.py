@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 MOVES = ("pad", "slice", "concatenate")
 WORDS = ("padding_or_stride_shift", "stale_operand", "unknown")

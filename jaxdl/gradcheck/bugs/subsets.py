@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.edges import is_first, scaled_edge
 from jaxdl.gradcheck.bugs.steps import nests
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import handed_on, loops
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
@@ -15,7 +16,6 @@ from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 ONE_OF_SEVERAL = ("path_dropped", "timesteps_truncated", "shared_weight_missed")
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.kernels import places
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, replaced
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import Rule
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line, unwrapped
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 WORDS = ("padding_or_stride_shift", "stale_operand")
 

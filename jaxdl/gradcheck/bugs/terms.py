@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import beside
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.rules import RULES
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
-from jaxdl.gradcheck.search import Case, Variant
 
 PASSES = PLUMBING | {"reduce_sum", "neg"}
 MOST_STEPS = 8

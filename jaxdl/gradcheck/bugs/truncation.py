@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs.subsets import is_in_time
 from jaxdl.gradcheck.bugs.uses import scaled
+from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import handed_on, loops
-from jaxdl.gradcheck.search import Case, Variant
 from jaxdl.gradcheck.selectors import Selector
 
 LONGEST = 64
