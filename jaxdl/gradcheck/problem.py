@@ -150,7 +150,8 @@ class Finding:
     """One thing that is wrong, named.
 
     Attributes:
-        cause: a word of `CAUSES`.
+        cause: a word of `CAUSES`; "unknown" also where the explanation shows the slip but no word
+            is sure to name it.
         equivalent: further words for it: of other slips that give the same gradient at every
             point tried, and what this one is called as well at its place.
         leaves: the paths of the leaves concerned, as `jaxdl.tree.paths` writes them.

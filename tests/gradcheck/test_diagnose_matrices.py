@@ -96,11 +96,11 @@ NORM = named("wg", (4, 3), (3,)), draw((5, 4), (5, 3), seed=1)
 
 TABLE = {
     "the load for the displacement": (system, "load", WEIGHTS, "stale_operand"),
-    "the adjoint not solved": (system, "unsolved", WEIGHTS, "path_dropped"),
+    "the adjoint not solved": (system, "unsolved", WEIGHTS, "stale_operand"),
     "the adjoint without the diagonal": (system, "bare", WEIGHTS, "clip_or_eps_ignored"),
     "a determinant without the diagonal": (shape, "bare", ROOT, "clip_or_eps_ignored"),
     "a factor for its transpose": (whitened, "turned", GAUSS, "transpose"),
-    "a factor's adjoint not solved": (whitened, "unsolved", GAUSS, "path_dropped"),
+    "a factor's adjoint not solved": (whitened, "unsolved", GAUSS, "stale_operand"),
     "a matrix on the wrong side": (shape, "side", ROOT, "transpose"),
     "a matrix not transposed": (shape, "transposed", ROOT, "transpose"),
     "the scale of a normalisation": (layer_norm, "whole", NORM, "path_dropped"),

@@ -271,7 +271,7 @@ BUGS = {
     "the diagonal of a softmax beside −∞": (
         attended, "diagonal", *SEEN, "softmax_jacobian_diagonal",
     ),
-    "the winners of another array": (text, "winner", *TEXTS, "relu_mask_wrong"),
+    "the winners of another array": (text, "winner", *TEXTS, "unknown"),
 }  # fmt: skip
 
 

@@ -86,8 +86,8 @@ PAIRS = named("wv", (3, 4), (8,)), draw((6, 3), (6,), seed=1), (0, 1)
 POLICY = named("w", (3, 4)), draw((6, 3), (6,), seed=1), (0, 1)
 
 BUGS = {
-    "gates in another order": (gates, *CELL, "stale_operand"),
-    "two heads": (heads, *TWO, "stale_operand"),
+    "gates in another order": (gates, *CELL, "leaves_swapped"),
+    "two heads": (heads, *TWO, "leaves_swapped"),
     "the weights of a mixture": (experts, *EXPERTS, "path_dropped"),
     "one of two repetitions": (upsampled, *PAIRS, "path_dropped"),
     "the diagonal of one use": (rewarded, *POLICY, "softmax_jacobian_diagonal"),

@@ -31,7 +31,7 @@ def by_hand(p, x, y, slip):
 
 SLIPS = {
     "no bias": ("path_dropped", "the second term left out"),
-    "no tanh": ("stale_operand", "tanh left out"),
+    "no tanh": ("activation_derivative_wrong", "tanh left out"),
     "no gain": ("path_dropped", "the second factor left out"),
     "divided by the gain": ("stale_operand", "a division in place of the product"),
     "added": ("sign", "+ in place of −"),

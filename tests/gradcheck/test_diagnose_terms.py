@@ -90,7 +90,7 @@ def reflected(z):
 
 
 ARGUMENTS = {
-    "the argument's sign": (reflected, "sign"),
+    "the argument's sign": (reflected, "unknown"),
     "the sigmoid forgotten": (lambda z: 1 - z, "activation_derivative_wrong"),
     "the sign of all": (lambda z: -jax.nn.sigmoid(-z), "sign"),
     "its square": (lambda z: jax.nn.sigmoid(-z) ** 2, "activation_derivative_wrong"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs import slopes
 from jaxdl.gradcheck.bugs.diverted import diverted, made_at
-from jaxdl.gradcheck.bugs.formulas import FORMULAS, OF_OUTPUT, TERMS, TWICE, VALUES
+from jaxdl.gradcheck.bugs.formulas import FORMULAS, OF_OUTPUT, TWICE, UNSAID, VALUES
 from jaxdl.gradcheck.bugs.masks import mask_words
 from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.addresses import variables
@@ -113,6 +113,8 @@ def _missing(case: Case, node: Node, region: Region, d) -> tuple[tuple[str, ...]
         words += ("stale_operand", "path_dropped", "unknown")
     if np.size(tape.values[region.z]) == 1 and len(tape.lines[tape.line(node)]) == 1:
         words += ("scale",)
+    if np.size(d) > 1 and is_multiple(1.0, d):  # as of z/2
+        words = ("scale", *words)
     unseen = case.base.ct(region.a) == 0
     if np.any(d) and np.all((d == -1) | unseen):  # as of a hinge that is squared
         words, text = ("sign", *words), "the sign is wrong"
@@ -132,12 +134,14 @@ def _formulas(tape: Tape, node: Node, region: Region, d, unsaid, variant) -> dic
         value = formula(z, a, d)
         masks = kinked and is_switch(d) and is_switch(value)
         text = f"the derivative is taken as {name}"
-        first = ("unknown",) if unsaid or name in TERMS else ("relu_mask_wrong",) * masks
+        first = ("unknown",) if unsaid or name in UNSAID else ("relu_mask_wrong",) * masks
+        if np.size(d) > 1 and is_multiple(value, d):
+            first = ("scale",)
         if name == "a" and added is not None and agree(d, added):  # exp z + ε for exp z
             first = ("clip_or_eps_ignored", "unknown")
         again = name in VALUES or agree(value, z * d) or agree(value, a * d)
         last = AGAIN if again and not unsaid else ()
-        cost = 0.75 if name in TWICE or name in TERMS else 0.7
+        cost = 0.75 if name in UNSAID or name in TWICE else 0.7
         found[name] = variant(value, (*first, *WRONG, *last), text, cost)
     return found
 
@@ -164,7 +168,7 @@ def _at_other_values(tape: Tape, region: Region, d, unsaid, variant) -> dict:
         ),
         "mirrored": variant(
             mirrored,
-            ("sign", *WRONG, *also),
+            ("unknown", *WRONG, "sign", *also),
             f"{whose} has the wrong sign: −f′(−z)",
             0.6,
         ),
@@ -206,6 +210,13 @@ def plain(tape: Tape, node: Node) -> bool:
 def agree(one, other) -> bool:
     """Are two derivatives the same but for rounding?"""
     return bool(np.all((one == other) | (np.abs(one - other) <= 1e-9 * np.abs(other))))
+
+
+def is_multiple(one, other) -> bool:
+    """Is one derivative the other times a number?"""
+    one = np.broadcast_to(one, np.shape(other))
+    at = np.unravel_index(np.argmax(np.abs(other)), np.shape(other))
+    return bool(other[at]) and agree(one, other * (one[at] / other[at]))
 
 
 def is_switch(derivative) -> bool:
@@ -257,8 +268,8 @@ def _skipped(tape: Tape, node: Node, region: Region) -> tuple[tuple[str, ...], s
         return words, text, 0.8
     if not is_linear(tape, node):  # one function of several has no derivative
         words = ("activation_derivative_wrong", "activation_derivative_missing", "path_dropped")
-        return words, text, 0.8
-    return ("activation_derivative_wrong", "path_dropped"), text, 0.8
+        return ("unknown", *words), text, 0.8
+    return ("unknown", "activation_derivative_wrong", "path_dropped"), text, 0.8
 
 
 def scaled_copy(tape: Tape, var: int, later: int) -> bool:
@@ -318,7 +329,7 @@ def _elsewhere(case: Case, node: Node, region: Region, d, at: str) -> dict:
             found["elsewhere", form, address] = Variant(
                 diverted(region, lambda sweep, node, ct, value=value: value),
                 tape.leaves[region.z],
-                (*copy, *words),
+                (*copy, *(words[::-1] if form == "a" else words)),  # exp′ is the array itself
                 f"f′ = {form} is evaluated at another array{made_at(tape, var)}{at}",
                 0.8,
             )

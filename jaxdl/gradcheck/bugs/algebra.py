@@ -163,7 +163,8 @@ def _arrangements(tape, leaf, shape, exact) -> dict:
     for count in range(1, rank + 1):
         for axes in itertools.combinations([i for i in range(rank) if shape[i] > 1], count):
             kernel = any(is_filter(tape, leaf, axis) for axis in axes)
-            words = ("stale_operand", "unknown", "conv_flip")  # heads, groups in another order
+            # Heads, groups, pieces in another order.
+            words = ("unknown", "leaves_swapped", "stale_operand", "conv_flip")
             if kernel:
                 words = ("conv_flip",)
             elif has_windows(tape, leaf) or (rank > 2 and count > 1):

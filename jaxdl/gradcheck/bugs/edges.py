@@ -156,7 +156,16 @@ def name(
     inside = _constant(case, node, found)
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
-    return Name(("scale", *_of_a_mean(tape, node, found.factor)), text + inside, cost)
+    words = ("scale", *_of_a_mean(tape, node, found.factor))
+    if _is_exponent(tape, node, found.factor):
+        words = ("activation_derivative_wrong", *words)
+    return Name(words, text + inside, cost)
+
+
+def _is_exponent(tape: Tape, node: Node, factor: float) -> bool:
+    """Is an exponent above 2 on the row not brought down, as of the cube in a GELU?"""
+    powers = (n.params["y"] for n in row(tape, node) if n.prim == "integer_pow")
+    return any(k > 2 and close(factor, 1 / k) for k in powers)
 
 
 def _of_a_mean(tape: Tape, node: Node, factor: float) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node, Tape
 from jaxdl.gradcheck.selectors import Selector
 
-WORDS = ("stale_operand", "leaves_swapped", "unknown")
+PARTS = ("leaves_swapped", "wrong_entry", "stale_operand", "unknown")
+WORDS = ("stale_operand", "leaves_swapped", "wrong_entry", "unknown")
 CUTS = ("slice", "index", "dynamic_slice")
 PRODUCTS = ("dot_general", "conv_general_dilated", "mul")
 MOST = 12
@@ -45,7 +46,7 @@ class Exchanged(NamedTuple):
             text = f"two parts of an array get each other's gradient{at_line(one)}"
             for node, instead in ((one, other), (other, one)):
                 rule = _with_that_of(instead, self.position)
-                variant = Variant(lambda c, r=rule: r, tape.leaves[node.outs[0]], WORDS, text, 0.75)
+                variant = Variant(lambda c, r=rule: r, tape.leaves[node.outs[0]], PARTS, text, 0.75)
                 found.append((node.index, variant))
         return found
 

@@ -93,8 +93,9 @@ OF_OUTPUT: dict[str, Callable] = {
 VALUES = ("z", "z²", "|z|")
 """Of these formulas: those with a value of z where one of f may belong."""
 
-TERMS = ("derivative − 1", "derivative + 1")
-"""Of these formulas: the derivatives of f(z) ± z, where a term is missing or too much."""
+UNSAID = ("derivative − 1", "derivative + 1", "z · derivative", "a · derivative")
+"""Of these formulas: those of f(z) ± z, with a term too many or too few, and those of a product
+or a quotient that is not divided by; no word is sure to name them."""
 
-TWICE = ("the derivative squared", "the root of the derivative", "z · derivative", "a · derivative")
+TWICE = ("the derivative squared", "the root of the derivative")
 """Of these formulas: those that a wrong factor beside f explains as well, and more simply."""

@@ -1,6 +1,7 @@
 """Convolutions, padding and slices: flipped, transposed or shifted on the way back."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from jaxdl.gradcheck.replay.rules.windows import (
     conv_geometry,
 )
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
-from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.replay.tape import Node, Tape
 
 SHIFTED = ("pad", "slice", "dynamic_slice", "dynamic_update_slice", "gather", "concatenate")
 
@@ -297,8 +298,8 @@ def _shifts(case: Case, node: Node) -> dict:
             words = (*SHIFT, "stale_operand", "unknown")
             if leaf is not None:
                 words = shift_words(tape, leaf, next(iter(move)))
-            if node.prim == "gather":  # an index off by one
-                words = ("unknown", "wrong_entry", "stale_operand", *SHIFT)
+            if node.prim == "gather" or (leaf is None and _takes_one(tape, node, p, move)):
+                words = ("unknown", "wrong_entry", "stale_operand", *SHIFT)  # an index off by one
             found["shift", p, tuple(move.items()), wrap] = Variant(
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),
                 tape.leaves[node.ins[p]],
@@ -307,6 +308,13 @@ def _shifts(case: Case, node: Node) -> dict:
                 0.7,
             )
     return found
+
+
+def _takes_one(tape: Tape, node: Node, position: int, move: dict[int, int]) -> bool:
+    """Does a slice take one place along the axes of a move?"""
+    shape = tape.shape(node.ins[position])
+    rest = [n for axis, n in enumerate(shape) if axis not in move]
+    return node.prim != "pad" and math.prod(rest) == np.size(tape.values[node.outs[0]])
 
 
 def _shift_rule(position, move, wrap):

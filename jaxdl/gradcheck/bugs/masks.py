@@ -117,6 +117,9 @@ def _constant(position: int, k: float) -> Rule:
     return lambda sweep, node, ct: [(node.ins[position], k * ct)]
 
 
+WINNER = ("unknown", "relu_mask_wrong", "activation_derivative_wrong")
+"""A maximum that sends its gradient elsewhere: no word is made for it, a ReLU's mask is nearest."""
+
 EVERY: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("every entry", "every place of the window"), ("activation_derivative_missing",)
 )
@@ -153,7 +156,7 @@ def _extrema(case: Case, node: Node) -> dict:
                 lambda sweep, node, ct: [(node.ins[0], keep_axes(ct, axes) * share)]
             ),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, OTHER), "unknown"),
+            (*WINNER, *EVERY.get(what, OTHER)),
             f"the gradient of a maximum goes to {what}{at_line(node)}",
             0.6,
         )
@@ -196,7 +199,7 @@ def _pooling(case: Case, node: Node) -> dict:
         what: Variant(
             spread(share),
             case.tape.leaves[node.ins[0]],
-            ("relu_mask_wrong", "activation_derivative_wrong", *EVERY.get(what, ())),
+            (*WINNER, *EVERY.get(what, ())),
             f"the gradient of max-pooling goes to {what}{at_line(node)}",
             0.6,
         )

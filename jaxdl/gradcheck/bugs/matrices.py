@@ -20,7 +20,7 @@ FACTORS = {"lu": 1.0, "cholesky": 2.0}
 FROM_FACTOR = ("abs", "gather", "mul", "reduce_sum", "select_n", "reshape", "squeeze", "copy")
 """How a diagonal is taken from a factor."""
 
-UNSOLVED = ("path_dropped", "stale_operand", "unknown", "activation_derivative_missing")
+UNSOLVED = ("stale_operand", "path_dropped", "unknown", "activation_derivative_missing")
 
 SYSTEMS = ("custom_linear_solve", "triangular_solve")
 

@@ -133,17 +133,18 @@ def _operands(case: Case, node: Node, p: int, reach: int) -> dict:
         if var == node.ins[q] or not (moves or np.any(tape.values[var])):
             continue
         words = ("stale_operand",)
-        if var in terms:
-            words = ("path_dropped", "stale_operand", "unknown")
-        elif tape.active[var] and (
-            not tape.active[node.ins[q]]  # data are seldom mistaken so
-            or made_from(tape, node.ins[q], var)  # what lies between is left out
+        if var in terms or (
+            tape.active[var]
+            and (
+                not tape.active[node.ins[q]]  # data are seldom mistaken so
+                or made_from(tape, node.ins[q], var)  # what lies between is left out
+            )
         ):
             words = ("stale_operand", "path_dropped", "unknown")
         if var in sources or (not tape.active[node.ins[q]] and made_from(tape, node.ins[q], var)):
             words = step_left_out(tape.values[var], np.transpose(other, np.argsort(order)))
         if mask_of(tape, node) is not None:
-            words = (*mask_words(tape, node), "stale_operand")
+            words = ("stale_operand", *mask_words(tape, node))
         if leaf_source(tape, var) is not None and leaf_source(tape, node.ins[q]) is not None:
             text = f"another parameter is used in place of an operand{at}"
         else:
@@ -347,7 +348,9 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
         curved = [n for n in path if not is_linear(tape, n) and n not in chosen]
         if path and all(n.prim in ("mul", "div", "neg") for n in path) and _scales(tape, path):
             factors = [v for n in path for v in n.ins if v not in (out, *(m.outs[0] for m in path))]
-            return factor_words(tape, factors), "the gradient behind a factor is used"
+            words = factor_words(tape, factors)
+            words = ("scale", *FACTOR) if "scale" in words else words
+            return words, "the gradient behind a factor is used"
         if curved and all(n.prim in ALGEBRAIC for n in curved):
             return ("path_dropped", "stale_operand"), "the gradient behind a formula is used"
         if curved:
@@ -366,7 +369,7 @@ def between(tape: Tape, out: int, var: int) -> tuple[tuple[str, ...], str]:
             words = ("path_dropped", "stale_operand", "scale")
             return words, "the gradient behind a constant factor is used"
     if skips_activation(tape, out, var):
-        words = ("activation_derivative_missing", "stale_operand", "unknown")
+        words = ("path_dropped", "activation_derivative_missing", "stale_operand", "unknown")
         return words, "the gradient behind the activation is used, without its derivative"
     text = "the gradient of another array is used in a product"
     first, last = tape.producer[out], tape.producer[var]

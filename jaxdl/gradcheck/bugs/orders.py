@@ -16,7 +16,7 @@ from jaxdl.gradcheck.selectors import Selector
 
 LONGEST = 256
 SWAPPED = ("leaves_swapped", "stale_operand", "wrong_entry", "unknown")
-MIXED = ("stale_operand", "unknown", "leaves_swapped")
+MIXED = ("unknown", "stale_operand", "leaves_swapped", "wrong_entry")
 
 
 class Rearranged(NamedTuple):
@@ -44,7 +44,7 @@ class Rearranged(NamedTuple):
             half = len(moved) // 2
             first, second = (_range(m) for m in (moved[:half], moved[half:]))
             return SWAPPED, f"places {first} and {second} along {along} carry each other's gradient"
-        words = (*MIXED, "transpose") if is_transposed(self.order) else MIXED
+        words = ("transpose", *MIXED) if is_transposed(self.order) else MIXED
         return words, f"the gradient's places along {along} are in another order"
 
 

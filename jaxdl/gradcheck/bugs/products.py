@@ -19,6 +19,10 @@ from jaxdl.gradcheck.replay.monomials import Monomial, monomial
 from jaxdl.gradcheck.replay.structure import at_line, is_mask, leaf_source, made
 from jaxdl.gradcheck.replay.tape import Node, Tape
 
+UNFINISHED = ("stale_operand", "path_dropped", "activation_derivative_missing", "unknown")
+"""A factor left out on the way to one other: an array used as it was before it, such as a centred
+one for a standardised."""
+
 Slope = Callable[[int], np.ndarray]
 """i -> what is taken for ∂y/∂xᵢ."""
 
@@ -92,7 +96,7 @@ def _left_out(case: Case, product: Monomial, values: list) -> dict:
                 lambda c, k=k, to=to: sending(
                     product, values, lambda i: product.slope(values, i, {k: 1.0}), to
                 ),
-                reach(tape, product, to), FACTOR,
+                reach(tape, product, to), FACTOR if len(to) > 1 else UNFINISHED,
                 f"the factor {made(tape, f.var)} is left out on the way back{at}", 0.68,
             )  # fmt: skip
     return found

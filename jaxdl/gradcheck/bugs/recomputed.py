@@ -23,6 +23,7 @@ LEFT, RIGHT = 0, 1
 LACKING = ("path_dropped", "stale_operand", "unknown")
 SIGN = ("sign", "stale_operand", "unknown")
 OTHER = ("stale_operand", "activation_derivative_wrong", "unknown")
+FORGOTTEN = ("activation_derivative_wrong", "stale_operand", "unknown")
 SIDES = ("relu_mask_wrong", "stale_operand", "activation_derivative_wrong", "unknown")
 
 
@@ -90,7 +91,7 @@ def slips(node: Node) -> dict[str, Slip]:
     """What may be computed in place of a node."""
     found = SLIPS.get(node.prim, {})
     if node.prim in FUNCTIONS:
-        found = found | {f"{node.prim} left out": Slip(Step("copy", (LEFT,)), OTHER)}
+        found = found | {f"{node.prim} left out": Slip(Step("copy", (LEFT,)), FORGOTTEN)}
     return found
 
 

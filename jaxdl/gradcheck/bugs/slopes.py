@@ -99,6 +99,8 @@ def _slope(region, reach, d, where, slopes, sign, at, told) -> Variant:
         text = f"the slope on the {side} side is {written(found.factor)}, not {written(true)}{at}"
         if close(found.factor, 1.0) and close(true, 0.0):
             return Name(("activation_derivative_missing", "relu_mask_wrong"), text, 0.6)
+        if abs(true) == 1:  # a straight side: what is said of a factor
+            return Name(("scale", "activation_derivative_wrong"), text, 0.7)
         masks = ("relu_mask_wrong",) if true == 0 else ()
         return Name(("activation_derivative_wrong", *masks), text, 0.7)
 

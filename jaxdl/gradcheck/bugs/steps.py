@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.operands import PRODUCTS, beside
 from jaxdl.gradcheck.hypotheses import Case, Families, Hypothesis, Variant, hypotheses_of
-from jaxdl.gradcheck.replay.filters import is_filter
+from jaxdl.gradcheck.replay.filters import has_windows, is_filter
 from jaxdl.gradcheck.replay.rules.contractions import dot_letters
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line, leaf_source
@@ -69,7 +69,7 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
             found["turn", p, nest, key] = Variant(
                 lambda c, value=value: beside(node, p, value),
                 tape.leaves[node.ins[p]],
-                _tap_words(key) if taps else ("stale_operand", "timesteps_truncated"),
+                _tap_words(key) if taps else _turn_words(key),
                 f"of a loop's {length} turns, an operand is taken {what}{at}",
                 0.6,
             )
@@ -87,6 +87,12 @@ def _are_of_a_filter(tape: Tape, series: list[int]) -> bool:
 def _tap_words(key: tuple) -> tuple[str, ...]:
     """What it is called to take other parts of one parameter, such as a filter's taps."""
     return ("conv_flip", "stale_operand") if key == ("reverse",) else MOVED[::-1]
+
+
+def _turn_words(key: tuple) -> tuple[str, ...]:
+    """What it is called to take another turn's array; two turns off may be a loop cut short."""
+    words = ("stale_operand", "timesteps_truncated")
+    return ("unknown", *words) if key[0] == -2 else words
 
 
 def nests(turns: int, size: int | None) -> Iterator[tuple[str, int, int]]:
@@ -125,7 +131,9 @@ def along_axis(case: Case, node: Node) -> dict:
     found = {}
     for p in tape.moving(node):
         q = 1 - p
-        words = MOVED[::-1] if _is_cut_from_padded(tape, node.ins[q]) else MOVED
+        leaf = leaf_source(tape, node.ins[p])
+        windows = leaf is not None and has_windows(tape, leaf)
+        words = MOVED[::-1] if windows or _is_cut_from_padded(tape, node.ins[q]) else MOVED
         for axis in _summed(case, node, p):
             for key, what, value in _moved(tape, node.ins[q], axis):
                 found["axis", p, axis, key] = Variant(

@@ -59,6 +59,8 @@ def _along_axes(case: Case, node: Node) -> dict:
                 words, noun = kind(case, node, n)
                 if node.prim == "broadcast_in_dim":  # of a bias, whose gradient is a sum
                     words += ("bias_reduction_wrong",)
+                    if noun == "positions":  # that need not be steps of time
+                        words = ("shared_weight_missed", "path_dropped", *words)
                 found["kept", p, axis, what] = Variant(
                     lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
                     tape.leaves[node.ins[p]],
@@ -172,11 +174,14 @@ def _repetitions(case: Case, node: Node) -> dict:
         # One set may have several names: those that no batch size decides come first.
         sets = {**inner, **_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
         for what, keep in distinct(sets).items():
+            said = words
+            if noun == "examples" and what.startswith("the first") and keep.sum() < n - 1:
+                said = ("unknown", *words, "path_dropped")  # whoever forgets some, forgets the last
             if not keep[k]:
                 found["repetition", p, what] = Variant(
                     lambda c, p=p: scaled_edge(p, 0.0),
                     tape.leaves[node.ins[p]],
-                    ONE_OF_SEVERAL if what in inner else words,
+                    ONE_OF_SEVERAL if what in inner else said,
                     f"of {n} {noun}, {what} are followed back{at_line(node)}",
                     0.7,
                 )
@@ -233,6 +238,8 @@ def loop_words(case: Case, node: Node, position: int, members) -> tuple[tuple[st
         return ("examples_dropped", "shared_weight_missed", "timesteps_truncated"), "examples"
     leaf = leaf_source(tape, node.ins[position])
     if leaf is None:
+        if not has_state(tape, len(members)):
+            return ("path_dropped", "timesteps_truncated"), "turns"
         return ("timesteps_truncated", "path_dropped"), "time steps"
     if _takes_part(tape, node, position, leaf):
         words = ("path_dropped", "wrong_entry", "shared_weight_missed")

@@ -1,0 +1,169 @@
+"""Where several words would do, `unknown` or the one that most people mean stands first."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl.gradcheck.bugs.activations import is_multiple
+from tests.gradcheck.diagnosis import findings
+from tests.gradcheck.test_diagnose_names import as_if, draw, named, of, stop
+from tests.gradcheck.test_diagnose_powers import sent
+
+
+@pytest.fixture(autouse=True)
+def users_settings():
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def layer(p, x, y, act=jnp.tanh):
+    return jnp.mean((act(x @ p["w"]) @ p["v"] - y) ** 2)
+
+
+def ranked(p, x, y, bug=""):
+    """The second largest score of every example."""
+    scores = jnp.sort(x @ p["w"], axis=1)
+    second = scores[:, 2]
+    return jnp.mean((as_if(second, scores[:, 3]) if bug else second) * y)
+
+
+def standardised(p, x, y, bug=""):
+    """A layer's gain, whose gradient takes the centred values for the standardised ones."""
+    z = x @ p["w"]
+    centred = z - z.mean(0)
+    scale = 1 / jnp.sqrt(jnp.mean(centred**2, 0) + 1e-5)
+    n = centred * scale
+    out = n * p["g"]
+    if bug:
+        out = as_if(out, n * stop(p["g"]) + stop(centred) * p["g"])
+    return jnp.mean((jnp.tanh(out) @ p["v"] - y) ** 2)
+
+
+def sampled(p, x, y, bug=""):
+    """A deviation from half of a clipped logarithm of a variance."""
+    logs = jnp.clip(x @ p["w"], -9.0, 9.0)
+    half = 0.5 * logs
+    return jnp.mean((jnp.exp(as_if(half, logs) if bug else half) @ p["v"] - y) ** 2)
+
+
+def cubed(p, x, y, bug=""):
+    """A GELU by tanh, whose cube is derived without the 3."""
+    z = x @ p["w"]
+    cube = z**3
+    cube = as_if(cube, stop(z**2) * z) if bug else cube
+    a = 0.5 * z * (1 + jnp.tanh(0.8 * (z + 0.044715 * cube)))
+    return jnp.mean((a @ p["v"] - y) ** 2)
+
+
+def covered(p, x, bug=""):
+    """A kernel with noise on its diagonal, which the amplitude's gradient multiplies as well."""
+    gaps = jnp.sum((x[:, None] - x[None]) ** 2, -1)
+    amplitude = jnp.exp(p["a"] * jnp.ones_like(gaps) - gaps)
+    noisy = amplitude + 0.1 * jnp.eye(len(x)) * p["n"]
+    if bug:
+        noisy = stop(noisy - amplitude) + 0.1 * jnp.eye(len(x)) * p["n"] - stop(
+            0.1 * jnp.eye(len(x)) * p["n"]
+        ) + as_if(amplitude, stop(noisy) * (p["a"] - gaps))  # fmt: skip
+    return jnp.linalg.slogdet(noisy)[1]
+
+
+def filtered(p, x, y, bug=""):
+    """A filter on windows, whose gradient sees every window one place too early."""
+    windows = jnp.stack([x[:, t : t + 6] for t in range(3)], axis=-1)
+    z = jnp.einsum("mtk,k->mt", windows, p["k"])
+    if bug:
+        early = jnp.concatenate([jnp.zeros_like(windows[:, :1]), windows[:, :-1]], axis=1)
+        z = as_if(z, jnp.einsum("mtk,k->mt", stop(early), p["k"]))
+    return jnp.mean((jnp.tanh(z) @ p["v"] - y) ** 2)
+
+
+def masked(p, x, y, first, second, bug=""):
+    """Two layers with a dropout mask each, exchanged on the way back."""
+    h = jnp.tanh(x @ p["w"])
+    kept = h * first
+    kept = as_if(kept, h * second) if bug else kept
+    return jnp.mean(((jnp.tanh(kept @ p["u"]) * second) @ p["v"] - y) ** 2)
+
+
+def pooled(p, x, y, bug=""):
+    """One array through three matrices: what comes back through the last is lost."""
+    h = jnp.tanh(x @ p["u"])
+    outs = [(stop(h) if bug and t == 2 else h) @ p["w"][t] for t in range(3)]
+    return jnp.mean((jnp.tanh(outs[0]) * outs[1] + outs[2] - y) ** 2)
+
+
+LAYER = named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1), (0, 1)
+GAIN = named("wgv", (3, 4), (4,), (4,)), draw((7, 3), (7,), seed=1), (0, 1)
+COVER = {"a": np.asarray(0.3), "n": np.asarray(0.7)}, draw((6, 2), seed=1), None
+TAPS = named("kv", (3,), (6,)), draw((5, 8), (5,), seed=1), (0, 1)
+KEEP = np.random.default_rng(3).integers(0, 2, (2, 6, 4)) / 0.5
+MASKS = (
+    named("wuv", (3, 4), (4, 4), (4,)),
+    [*draw((6, 3), (6,), seed=1), *KEEP],
+    (0, 1, 2, 3),
+)
+PARTS = named("uw", (3, 2), (3, 2, 4)), draw((6, 3), (6, 4), seed=1), (0, 1)
+
+BUGS = {
+    "an index off by one": (ranked, *LAYER, "unknown", "wrong_entry"),
+    "centred for standardised": (standardised, *GAIN, "stale_operand", "path_dropped"),
+    "a half, under a clip": (sampled, *LAYER, "scale", "activation_derivative_missing"),
+    "an exponent not brought down": (cubed, *LAYER, "activation_derivative_wrong", "scale"),
+    "an amplitude with the noise": (
+        covered, *COVER, "stale_operand", "activation_derivative_wrong",
+    ),
+    "windows one place early": (filtered, *TAPS, "padding_or_stride_shift", "stale_operand"),
+    "masks exchanged": (masked, *MASKS, "stale_operand", "dropout_mask_missing"),
+    "the last of three uses": (pooled, *PARTS, "path_dropped", "timesteps_truncated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BUGS, ids=str)
+def test_the_first_word_is_the_one_that_is_meant(case):
+    loss, params, args, batch, cause, other = BUGS[case]
+    (found,) = findings(loss, of(loss, "wrong"), params, args, batch=batch)
+    assert found.cause == cause and other in found.equivalent, found
+
+
+def size(z):
+    return jnp.sqrt(1 + jnp.exp(z))
+
+
+SLOPES = {
+    "times the function's argument": (jnp.tanh, lambda z: z * (1 - jnp.tanh(z) ** 2), "unknown"),
+    "times the function": (
+        jnp.tanh, lambda z: jnp.tanh(z) * (1 - jnp.tanh(z) ** 2), "unknown",
+    ),
+    "a step left out": (size, lambda z: 0.5 / jnp.sqrt(jnp.abs(1 + z)), "unknown"),
+    "a straight side": (jnp.abs, lambda z: jnp.where(z > 0, 1.0, -1.6), "scale"),
+    "a leak": (
+        jax.nn.leaky_relu, lambda z: jnp.where(z > 0, 1.0, 0.2), "activation_derivative_wrong",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SLOPES, ids=str)
+def test_a_derivative_is_called_wrong_where_it_is_an_activations(case):
+    act, slope, cause = SLOPES[case]
+    by_hand = jax.grad(lambda *a: layer(*a, act=lambda z: sent(z, act, slope)))
+    params, args, batch = LAYER
+    found = findings(lambda *a: layer(*a, act=act), by_hand, params, args, batch=batch)
+    assert [f.cause for f in found] == [cause], found
+    assert cause == "activation_derivative_wrong" or "activation_derivative_wrong" in (
+        found[0].equivalent
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_one"),
+    [
+        (2.0, [1.0, 1.0], True),
+        ([2.0, 4.0, 0.0], [1.0, 2.0, 0.0], True),
+        ([2.0, 4.0, 1.0], [1.0, 2.0, 0.0], False),
+        ([1.0, 2.0], [2.0, 2.0], False),
+        ([1.0, 1.0], [0.0, 0.0], False),
+    ],
+)
+def test_multiples_of_a_derivative(one, other, is_one):
+    assert is_multiple(np.asarray(one), np.asarray(other)) is is_one
