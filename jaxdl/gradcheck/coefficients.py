@@ -27,7 +27,8 @@ def law(cs: Sequence[float], sizes: Sequence[int | None]) -> Law | None:
     """The law that the coefficients at several batch sizes follow, or None."""
     known = [m for m in sizes if m is not None]
     if same(cs):
-        return Law(cs[0], 0, len(set(known)) > 1)
+        factor = 0.0 if abs(cs[0]) <= CLOSE else cs[0]  # nobody writes a factor as small as that
+        return Law(factor, 0, len(set(known)) > 1)
     if len(known) < len(sizes):
         return None
     for power in (1, -1):

@@ -81,7 +81,7 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
         **_skips(tape, region, z, variant),
         **_branches(case, region, z, variant),
     }
-    if is_kinked(tape, region) and not _is_size(tape, region):
+    if is_kinked(tape, region):
         found.update(slopes.variants(case, node, region, z, d, at))
     found.update(_elsewhere(case, node, region, d, at))
     return {key: v for key, v in found.items() if v is not None}
@@ -90,13 +90,6 @@ def _variants(case: Case, node: Node, region: Region) -> dict:
 def is_kinked(tape: Tape, region: Region) -> bool:
     """Has it two sides, told apart by the parameters?"""
     return any(n.prim in KINKED and decides(tape, n) for n in region.nodes)
-
-
-def _is_size(tape: Tape, region: Region) -> bool:
-    """Is its only kink that of one number's size, as in log |det A|? One number has one side."""
-    kinks = {n.prim for n in region.nodes if n.prim in KINKED}
-    once = len(tape.lines[tape.line(region.nodes[-1])]) == 1
-    return kinks == {"abs"} and once and np.size(tape.values[region.z]) == 1
 
 
 def _missing(case: Case, node: Node, region: Region, d) -> tuple[tuple[str, ...], str]:

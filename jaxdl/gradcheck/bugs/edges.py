@@ -157,9 +157,20 @@ def name(
     text = f"multiplied by {written(found.factor)}{at}"
     cost = 0.75 if branch else 0.6 if found.sure or inside else 0.8
     words = ("scale", *_of_a_mean(tape, node, found.factor))
-    if _is_exponent(tape, node, found.factor):
+    if _is_exponent(tape, node, found.factor) or _is_in_activation(tape, node, position):
         words = ("activation_derivative_wrong", *words)
     return Name(words, text + inside, cost)
+
+
+def _is_one_way(tape: Tape, node: Node, position: int | None) -> bool:
+    """Is it one of several ways through a function, which gives one term of its derivative?"""
+    return (node.index, position) in inside(tape) and np.size(tape.values[node.outs[0]]) > 1
+
+
+def _is_in_activation(tape: Tape, node: Node, position: int | None) -> bool:
+    """The same, and not a factor of a product in a term of the loss, which is no activation."""
+    factor = row(tape, node)[-1].prim in ("mul", "div") and not feeds_layer(tape, node)
+    return _is_one_way(tape, node, position) and not factor
 
 
 def _is_exponent(tape: Tape, node: Node, factor: float) -> bool:
@@ -188,12 +199,10 @@ def told_at(tape: Tape, node: Node, position: int | None) -> Node:
 
     What a loop begins with may be a leaf, and is another array at every later turn.
     """
-    same = tape.groups[tape.key(node)]
-    if position is None or len(same) < 2 or leaf_source(tape, node.ins[position]) is None:
+    if position is None or leaf_source(tape, node.ins[position]) is None:
         return node
-    other = tape.nodes[same[1]]
-    begins = leaf_source(tape, other.ins[position]) is None
-    return other if begins else node
+    same = (tape.nodes[i] for i in tape.lines[tape.line(node)])
+    return next((n for n in same if leaf_source(tape, n.ins[position]) is None), node)
 
 
 def leaf_at(tape: Tape, node: Node, position: int | None) -> int | None:
@@ -339,10 +348,10 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
         return Name(
             ("zero_leaf", "path_dropped"), "the leaf's gradient is zero", 0.35 if exact else 0.8
         )
-    if (node.index, position) in inside(tape) and np.size(tape.values[node.outs[0]]) > 1:
+    if _is_one_way(tape, node, position):
         words = ("activation_derivative_wrong", "path_dropped")
-        if row(tape, node)[-1].prim in ("mul", "div") and not feeds_layer(tape, node):
-            words = words[::-1]  # a factor of a product in a term of the loss: no activation
+        if not _is_in_activation(tape, node, position):
+            words = words[::-1]
         if _chosen(case, node):
             words = ("path_dropped", "examples_dropped", "activation_derivative_wrong")
         return Name(words, f"one term of the derivative is left out{at}", 0.65)

@@ -14,7 +14,7 @@ from jaxdl.gradcheck.replay.tape import Node
 
 WRONG = ("activation_derivative_wrong",)
 UNNAMED: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("its own value", "sigmoid"), ("unknown", *WRONG)
+    ("its own value", "sigmoid"), ("unknown", *WRONG, "stale_operand")
 )
 """Factors that are no derivative of an activation: the mistake has no word."""
 

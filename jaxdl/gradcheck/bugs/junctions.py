@@ -1,7 +1,8 @@
-"""A variable with several uses, of which a few together carry a wrong multiple of their gradient.
+"""A variable with several uses, of which some together carry a wrong multiple of their gradient.
 
 The two parts of a penalty on one variable, a gate and its complement: no edge lies behind them all,
-but the mistake is one. The gradient is linear in their common coefficient, which is fitted.
+but the mistake is one. So it is for all uses of a sum, before which no one edge lies either. The
+gradient is linear in their common coefficient, which is fitted.
 """
 
 import itertools
@@ -48,13 +49,15 @@ class Some(NamedTuple):
         given = edges.name(case, user, position, cs, ms)
         if given is None:
             return None
+        if len(self.users) == self.count:
+            return given
         text = f"{given.text} (as for {len(self.users)} of {self.count} uses of the array made at "
         words = given.words if "scale" not in given.words else (*given.words, "unknown")
         return Name(words, f"{text}{line(made) or 'the start'})", given.cost + 0.3)
 
 
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:
-    """Every set of two or more, but not all, of the uses of what a line makes."""
+    """Every set of two or more of the uses of what a line makes; all, if it joins several ways."""
     tape = case.tape
     for key, members in tape.groups.items():
         # A loop's last turn hands nothing on, so what it makes has fewer uses.
@@ -62,9 +65,8 @@ def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:
         if not tape.is_active(node.index) or not fits(tape.leaves[node.outs[0]]):
             continue
         count = len(_users(tape, node))
-        if not 2 < count <= MOST_USERS:
-            continue
-        for size in range(2, count):
+        most = count if len(tape.moving(node)) > 1 else count - 1
+        for size in range(2, most + 1) if count <= MOST_USERS else ():
             for users in itertools.combinations(range(count), size):
                 yield Some(Selector("group", key), users, count)
 

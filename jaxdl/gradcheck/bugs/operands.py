@@ -43,7 +43,7 @@ CURVED = {"exp", "tanh", "logistic", "relu", "max", "erf", "log", "log1p", "sele
 FACTOR = ("path_dropped", "activation_derivative_missing", "stale_operand", "unknown")
 """The chain rule's factor for a product with another array: no word is made for it."""
 
-DATA_FACTOR = ("unknown", *FACTOR[:-1])
+DATA_FACTOR = ("unknown", *FACTOR[:-1], "scale")
 """The same where no parameter moves that array: a weight of an example, an exposure."""
 
 NEAR = 16

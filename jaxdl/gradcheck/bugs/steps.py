@@ -56,11 +56,14 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
     ):
         return {}  # a parameter of its own at every turn, such as a filter's taps: no time steps
     at = at_line(node)
-    taps = len({leaf_source(tape, v) for v in series} - {None}) == 1
+    owners = [leaf_source(tape, v) for v in series]
+    each = _taps_each(owners) if _are_of_a_filter(tape, series) else 0
+    taps = len(set(owners) - {None}) == 1 or each > 1
     if len(series) < SHORTEST and not (taps and _are_of_a_filter(tape, series)):
         return {}
     found = {}
-    for nest, length, stride in nests(len(series), case.size):
+    within = [("within parameters", each, 1)] if 1 < each < len(series) else []
+    for nest, length, stride in (*within, *nests(len(series), case.size)):
         now = tape.turn[node.index] // stride % length
         for key, what, turn in turns() if length >= SHORTEST else REVERSED:
             then = turn(now, length)
@@ -74,6 +77,13 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
                 0.6,
             )
     return found
+
+
+def _taps_each(owners: list[int | None]) -> int:
+    """Of filters in several layers, one after the other: how many taps each has; else 0."""
+    k = owners.count(owners[0])
+    alike = owners == [owners[i - i % k] for i in range(len(owners))]
+    return k if alike and None not in owners else 0
 
 
 def _are_of_a_filter(tape: Tape, series: list[int]) -> bool:

@@ -59,7 +59,8 @@ def _along_axes(case: Case, node: Node) -> dict:
                 words, noun = kind(case, node, n)
                 if node.prim == "broadcast_in_dim":  # of a bias, whose gradient is a sum
                     words += ("bias_reduction_wrong",)
-                    if noun == "positions":  # that need not be steps of time
+                    in_time = has_state(tape, n) or has_state(tape, n - 1)  # the first sets it
+                    if noun == "positions" and not in_time:
                         words = ("shared_weight_missed", "path_dropped", *words)
                 found["kept", p, axis, what] = Variant(
                     lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),

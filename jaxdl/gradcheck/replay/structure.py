@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxdl.gradcheck.replay.backward import add_to, by_position, cotangent
 from jaxdl.gradcheck.replay.rules import RULES
+from jaxdl.gradcheck.replay.rules.elementwise import RULES as ELEMENTWISE
 from jaxdl.gradcheck.replay.rules.elementwise import SUMS
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -157,11 +158,12 @@ def is_penalised(tape: Tape, leaf: int) -> bool:
 
 
 def is_penalty(tape: Tape, term: int) -> bool:
-    """Is it a norm of parameters, Σ (a θ² + b |θ|), on some of their entries?
+    """Is it a norm of parameters, Σ (a θ² + b |θ|), on some of their entries, or a smooth one?
 
     Its gradient on every leaf, or on what is looked up of it, is made of θ and sign(θ) alone, and
     its value at −θ and 2θ is what the norm gives: log σ of a single σ has such a gradient, too,
-    but is no norm. Strengths of the entries count as 1.
+    but is no norm. Strengths of the entries count as 1. Of a smooth one, such as Σ √(θ² + ε), see
+    `_is_smooth`.
     """
     cts = {term: np.ones(tape.shape(term))}
     made = tape.producer[term]
@@ -181,9 +183,19 @@ def is_penalty(tape: Tape, term: int) -> bool:
             add_to(cts, node.ins[p], c)
     slopes = [(tape.values[v], cts[v]) for v in (*ends, *tape.raw) if v in cts]
     if not all(_shrinks(theta, slope) for theta, slope in slopes):
-        return False
+        return _is_smooth(tape, term, slopes)
     along = float(sum(np.sum(theta * slope) for theta, slope in slopes))
     return _grows_like_a_norm(tape, term, along)
+
+
+def _is_smooth(tape: Tape, term: int, slopes: list) -> bool:
+    """Is it a sum of functions of single entries that are even and grow with |θ|?"""
+    nodes = (tape.nodes[i] for i in ancestors(tape, [term]))
+    alone = (n.prim in ELEMENTWISE or n.prim in PLUMBING or n.prim == "reduce_sum" for n in nodes)
+    if not all(alone) or not all(np.all(theta * slope >= 0) for theta, slope in slopes):
+        return False
+    half, here, mirrored, double = (at_multiple(tape, term, t) for t in (0.5, 1.0, -1.0, 2.0))
+    return abs(mirrored - here) <= 1e-8 * abs(here) and half < here < double
 
 
 def _shrinks(theta, slope) -> bool:
