@@ -93,6 +93,56 @@ def pooled(p, x, y, bug=""):
     return jnp.mean((jnp.tanh(outs[0]) * outs[1] + outs[2] - y) ** 2)
 
 
+def squared(p, x, y, bug=""):
+    """A residual, which a quadratic form uses twice."""
+    r = y - x @ p["w"] - p["b"]
+    r = as_if(r, -r) if bug else r
+    return r @ (TWO @ r)
+
+
+def skipping(p, x, y, bug=""):
+    """A recurrence over two steps, of which the way back knows one; it begins with a parameter."""
+    before, now = p["s"], p["s"]
+    for t in range(x.shape[0]):
+        back = stop(before) if bug else before
+        before, now = now, jnp.tanh(x[t] @ p["w"] + now @ p["u"] + 0.5 * back)
+    return jnp.sum((now - y) ** 2)
+
+
+def gelu(p, x, y, bug=""):
+    """z Φ(z), with a density that lacks its constant."""
+    z = x @ p["w"]
+    share = jax.scipy.special.ndtr(z)
+    if bug:
+        share = as_if(share, stop(jnp.exp(-(z**2) / 2)) * z)
+    return jnp.mean(((z * share) @ p["v"] - y) ** 2)
+
+
+def dilated(p, x, y, bug=""):
+    """Three layers of filters with three taps, as sums over delays."""
+    h = x
+    for d, k in zip((1, 2, 1), p["k"], strict=True):
+        late = [jnp.pad(h, ((0, 0), (d * j, 0), (0, 0)))[:, : x.shape[1]] for j in range(3)]
+        z = sum(late[j] @ k[j] for j in range(3))
+        if bug:
+            z = as_if(z, sum(late[j] @ stop(k[2 - j]) + stop(late[j]) @ k[j] for j in range(3)))
+        h = h + jnp.tanh(z)
+    return jnp.mean((h.sum(-1) - y) ** 2)
+
+
+def summed(p, x, y, bug=""):
+    """Emissions at every step, then a recurrence: the last step's are left out of the offset."""
+    z = x @ p["w"]
+    b = jnp.broadcast_to(p["b"], z.shape)
+    if bug:
+        b = as_if(b, b * (jnp.arange(z.shape[1]) < z.shape[1] - 1)[:, None])
+    z, h = z + b, jnp.zeros((len(z), 4))
+    for t in range(z.shape[1]):
+        h = jnp.tanh(0.5 * h + z[:, t])
+    return jnp.mean((h - y) ** 2)
+
+
+TWO = np.diag([1.0, 2.0, 1.5, 0.5, 1.0, 3.0])
 LAYER = named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1), (0, 1)
 GAIN = named("wgv", (3, 4), (4,), (4,)), draw((7, 3), (7,), seed=1), (0, 1)
 COVER = {"a": np.asarray(0.3), "n": np.asarray(0.7)}, draw((6, 2), seed=1), None
@@ -105,6 +155,11 @@ MASKS = (
 )
 PARTS = named("uw", (3, 2), (3, 2, 4)), draw((6, 3), (6, 4), seed=1), (0, 1)
 
+SUM = named("wb", (3,), ()), draw((6, 3), (6,), seed=1), None
+CHAIN = named("swu", (4,), (3, 4), (4, 4)), draw((5, 3), (4,), seed=1), None
+FILTERS = {"k": draw((3, 2, 2), (3, 2, 2), (3, 2, 2))}, draw((4, 7, 2), (4, 7), seed=1), (0, 1)
+EMITTED = named("wb", (3, 4), (4,)), draw((5, 7, 3), (5, 4), seed=1), (0, 1)
+
 BUGS = {
     "an index off by one": (ranked, *LAYER, "unknown", "wrong_entry"),
     "centred for standardised": (standardised, *GAIN, "stale_operand", "path_dropped"),
@@ -115,6 +170,13 @@ BUGS = {
     ),
     "windows one place early": (filtered, *TAPS, "padding_or_stride_shift", "stale_operand"),
     "masks exchanged": (masked, *MASKS, "stale_operand", "dropout_mask_missing"),
+    "the sign of all uses of a sum": (squared, *SUM, "sign", "scale"),
+    "a skip over two steps": (skipping, *CHAIN, "path_dropped", "stale_operand"),
+    "a density without its constant": (gelu, *LAYER, "activation_derivative_wrong", "scale"),
+    "taps of three filters in reverse": (dilated, *FILTERS, "conv_flip", "stale_operand"),
+    "an offset without the last step": (
+        summed, *EMITTED, "timesteps_truncated", "shared_weight_missed",
+    ),
     "the last of three uses": (pooled, *PARTS, "path_dropped", "timesteps_truncated"),
 }  # fmt: skip
 
