@@ -142,6 +142,13 @@ def summed(p, x, y, bug=""):
     return jnp.mean((h - y) ** 2)
 
 
+def counted(p, x, y, bug=""):
+    """Counts whose rate is exp z, with the gradient by the rate."""
+    z = x @ p["w"]
+    z = as_if(z, stop(jnp.exp(-z)) * z) if bug else z
+    return jnp.mean(jnp.sum(jnp.exp(z) - y[:, None] ** 2 * z, axis=1))
+
+
 TWO = np.diag([1.0, 2.0, 1.5, 0.5, 1.0, 3.0])
 LAYER = named("wv", (3, 4), (4,)), draw((6, 3), (6,), seed=1), (0, 1)
 GAIN = named("wgv", (3, 4), (4,), (4,)), draw((7, 3), (7,), seed=1), (0, 1)
@@ -170,6 +177,10 @@ BUGS = {
     ),
     "windows one place early": (filtered, *TAPS, "padding_or_stride_shift", "stale_operand"),
     "masks exchanged": (masked, *MASKS, "stale_operand", "dropout_mask_missing"),
+    "by the rate, not its logarithm": (
+        counted, named("w", (3, 4)), draw((6, 3), (6,), seed=1), (0, 1),
+        "activation_derivative_missing", "path_dropped",
+    ),
     "the sign of all uses of a sum": (squared, *SUM, "sign", "scale"),
     "a skip over two steps": (skipping, *CHAIN, "path_dropped", "stale_operand"),
     "a density without its constant": (gelu, *LAYER, "activation_derivative_wrong", "scale"),

@@ -1,6 +1,7 @@
-"""A derivative too many: the cotangent multiplied by one more f′.
+"""A derivative too many: the cotangent multiplied by one more f′; or one too few, of an exp.
 
-The classic: a loss on logits gives a − y directly, and the sigmoid's a(1 − a) is applied again.
+The classics: a loss on logits gives a − y directly, and the sigmoid's a(1 − a) is applied again; a
+loss of z that people think of as one of exp z, a rate or a scale, whose gradient is that by exp z.
 """
 
 import numpy as np
@@ -17,6 +18,8 @@ UNNAMED: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("its own value", "sigmoid"), ("unknown", *WRONG, "stale_operand")
 )
 """Factors that are no derivative of an activation: the mistake has no word."""
+
+BY_EXP = ("activation_derivative_missing", "path_dropped", "unknown")
 
 MAKERS = ("dot_general", "add", "conv_general_dilated", "reshape", "squeeze", "add_any", "index")
 
@@ -66,13 +69,18 @@ def family(case: Case, node: Node) -> dict:
             if v.shape[axis] > 1:
                 p = softmax(v, axis)
                 factors[f"p(1 − p) of its softmax, axis {axis}"] = p * (1 - p)
-    return {
+        inverse = np.exp(-v)
+    found = {
         name: Variant(
             lambda c, k=k: times(k), tape.leaves[out], UNNAMED.get(name, WRONG),
             f"the gradient is multiplied by {name} once too often{at}", 0.8,
         )
         for name, k in factors.items()
     }  # fmt: skip
+    if np.all(np.isfinite(inverse)):
+        text = f"it is the gradient with respect to exp z, for that of z{at}"
+        found["exp"] = Variant(lambda c: times(inverse), tape.leaves[out], BY_EXP, text, 0.85)
+    return found
 
 
 def _ends_linear_part(case: Case, node: Node) -> bool:
