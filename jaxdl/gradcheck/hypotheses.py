@@ -7,6 +7,7 @@ every point, so it is tested at every point.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -122,11 +123,22 @@ class Match(NamedTuple):
 
 
 def propose(case: Case, family: Family, node: Node) -> dict[Hashable, Variant]:
-    """A family's variants at a node, remembered; none where an array has no entries."""
+    """A family's variants at a node, remembered; none where an array has no entries.
+
+    A family that fails takes no other's names with it.
+    """
     key = (family, node.index)
     if key not in case.memo:
         full = all(np.size(case.tape.values[v]) for v in (*node.ins, *node.outs))
-        case.memo[key] = family(case, node) if full else {}
+        try:
+            case.memo[key] = family(case, node) if full else {}
+        except Exception as error:
+            what = f"{family.__module__}.{family.__name__} at {node.prim}"
+            text = (
+                f"gradcheck could not try {what}, {type(error).__name__}: {error}; please report it"
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            case.memo[key] = {}
     return case.memo[key]
 
 

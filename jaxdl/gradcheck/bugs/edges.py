@@ -201,8 +201,11 @@ def told_at(tape: Tape, node: Node, position: int | None) -> Node:
     """
     if position is None or leaf_source(tape, node.ins[position]) is None:
         return node
-    same = (tape.nodes[i] for i in tape.lines[tape.line(node)])
-    return next((n for n in same if leaf_source(tape, n.ins[position]) is None), node)
+    same = tape.lines[tape.line(node)]
+    for index, var in zip(same, tape.operands(same, position), strict=True):
+        if var is not None and leaf_source(tape, var) is None:
+            return tape.nodes[index]
+    return node
 
 
 def leaf_at(tape: Tape, node: Node, position: int | None) -> int | None:
@@ -361,7 +364,9 @@ def _zero(case, node, position, leaf, found, at) -> Name | None:
     words = ("path_dropped", "examples_dropped") if _chosen(case, node) else ("path_dropped",)
     if is_of_last_turn(tape, node, position):
         words += ("timesteps_truncated",)  # what a mask holds still is handed on as well
-    if _made_by_helper(tape, node.ins[position]) or _is_of_one_leaf(tape, node.ins[position]):
+    var = node.ins[position]
+    shared = _made_by_helper(tape, var) or _is_of_one_leaf(tape, var)
+    if shared or _is_used_at_every_turn(tape, node, position):
         words += ("shared_weight_missed",)  # one of several times that a network is applied
     return Name(words, text, 0.5)
 
@@ -378,6 +383,12 @@ def _made_by_helper(tape: Tape, var: int) -> bool:
 def _is_of_one_leaf(tape: Tape, var: int) -> bool:
     """Is it made of one leaf alone, and used several times, as an embedding's rows are?"""
     return len(bits(tape.leaves[var])) == 1 and len(tape.users(var)) > 1
+
+
+def _is_used_at_every_turn(tape: Tape, node: Node, position: int) -> bool:
+    """Is it the same array in every repetition of the line, as the keys of a memory's hops are?"""
+    same = tape.lines[tape.line(node)]
+    return len(same) > 1 and len(set(tape.operands(same, position))) == 1
 
 
 def _chosen(case: Case, node: Node) -> bool:

@@ -171,7 +171,7 @@ def _repetitions(case: Case, node: Node) -> dict:
         if not is_first(tape, node, p):
             continue
         words, noun = loop_words(case, node, p, members)
-        inner = _inner([tape.nodes[i].ins[p] for i in members])
+        inner = _inner(tape.operands(members, p))
         # One set may have several names: those that no batch size decides come first.
         sets = {**inner, **_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
         for what, keep in distinct(sets).items():
@@ -207,7 +207,7 @@ def _windows(n: int) -> dict[str, np.ndarray]:
     return {**last, **first, **chunks}
 
 
-def _inner(operands: list[int]) -> dict[str, np.ndarray]:
+def _inner(operands: list[int | None]) -> dict[str, np.ndarray]:
     """One turn left out of a short loop within each turn of another, such as one of three gates.
 
     All turns of the short one use the same array.
@@ -263,9 +263,9 @@ def _takes_part(tape: Tape, node: Node, position: int, leaf: int) -> bool:
 def is_in_time(tape: Tape, count: int) -> bool:
     """Does a loop of this many turns read other data at every turn?"""
     for members in loops(tape).get(count, {}).values():
-        nodes = [tape.nodes[i] for i in members]
-        for p in range(len(nodes[0].ins)) if tape.is_active(members[-1]) else ():
-            given = [n.ins[p] for n in nodes]
+        first = tape.nodes[members[0]]
+        for p in range(len(first.ins)) if tape.is_active(members[-1]) else ():
+            given = [v for v in tape.operands(members, p) if v is not None]
             fixed = all(tape.data[v] and not tape.active[v] for v in given)
             if fixed and len(set(given)) == count:
                 return True

@@ -53,7 +53,7 @@ def carried(tape: Tape, node: Node, shape: tuple[int, ...]) -> Iterator[tuple[Ad
             if np.shape(tape.values[var]) != shape or not is_floating(tape.values[var]):
                 continue
             made = tape.maker(var)
-            if is_constant(tape, var) and all(tape.nodes[i].ins[p] == var for i in members):
+            if is_constant(tape, var) and set(tape.operands(members, p)) == {var}:
                 continue
             if made is None or not _same_turn(tape, made, node, len(members)):
                 yield ("operand", key, p), var

@@ -7,7 +7,7 @@ one line, such as the time steps of a recurrent network or a loop over examples.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -205,6 +205,11 @@ class Tape:
         if key not in self.memo:
             self.memo[key] = [p for p, v in enumerate(node.ins) if self.active[v]]
         return self.memo[key]
+
+    def operands(self, indices: Iterable[int], position: int) -> list[int | None]:
+        """The operand at a position of each node; None where a stack that grows has fewer."""
+        ins = (self.nodes[i].ins for i in indices)
+        return [own[position] if position < len(own) else None for own in ins]
 
     def users(self, var: int) -> list[tuple[int, int]]:
         """Uses of a variable through which a cotangent comes back."""
