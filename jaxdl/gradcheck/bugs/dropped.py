@@ -43,7 +43,7 @@ class Subset(NamedTuple):
         words += ("path_dropped", "unknown")  # a condition may have left them out as well
         if _is_decided(case, n):
             words += ("relu_mask_wrong",)
-        text = f"of {n} {noun}, number {lost} get no gradient{at_line(node)}"
+        text = f"of {n} {noun}, no gradient goes to number {lost}{at_line(node)}"
         rule = masked(self.position, self.axis, keep)
         return [(node.index, Variant(lambda c: rule, 0, words, text, 0.9))]
 

@@ -19,6 +19,10 @@ from jaxdl.gradcheck.replay.tape import Node, Tape
 
 ONE_OF_SEVERAL = ("path_dropped", "timesteps_truncated", "shared_weight_missed")
 
+HEADS = ("shared_weight_missed", "path_dropped", "timesteps_truncated")
+FORGOTTEN = ("only the last one", "only the first one", "all but the last", "all but the first")
+"""What becomes of a sum over heads, say, where = stands for += or a loop ends too early."""
+
 REPEATED = ("path_dropped", "shared_weight_missed", "padding_or_stride_shift", "unknown")
 
 
@@ -61,21 +65,32 @@ def _along_axes(case: Case, node: Node) -> dict:
                     words += ("bias_reduction_wrong",)
                     in_time = has_state(tape, n) or has_state(tape, n - 1)  # the first sets it
                     if noun == "positions" and not in_time:
-                        words = ("shared_weight_missed", "path_dropped", *words)
+                        words = ("path_dropped", "shared_weight_missed", *words)
                 found["kept", p, axis, what] = Variant(
                     lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
                     tape.leaves[node.ins[p]],
                     words,
-                    f"of {n} {noun}, {what} are summed{at_line(node)}",
+                    f"the sum over {n} {noun} has {what}{at_line(node)}",
                     0.6,
                 )
+        for axis in heads(tape, node, p):
+            n = tape.shape(out)[axis]
+            for what, keep in telling_sets(case, out, axis).items():
+                if what in FORGOTTEN:
+                    found["heads", p, axis, what] = Variant(
+                        lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
+                        tape.leaves[node.ins[p]],
+                        HEADS,
+                        f"the sum over {n} uses of an array has {what}{at_line(node)}",
+                        0.75,
+                    )
     for axis in repeated_axes(tape, node):
         for what, keep in telling_sets(case, out, axis).items():
             found["repeated", axis, what] = Variant(
                 lambda c, axis=axis, keep=keep: masked(None, axis, keep),
                 tape.leaves[out],
                 REPEATED,
-                f"of {len(keep)} repetitions of an array, {what} are followed back{at_line(node)}",
+                f"of {len(keep)} repetitions of an array, the way back has {what}{at_line(node)}",
                 0.8,
             )
     for axis, n in enumerate(tape.shape(out)):
@@ -85,7 +100,7 @@ def _along_axes(case: Case, node: Node) -> dict:
                     lambda c, axis=axis, keep=keep: masked(None, axis, keep),
                     tape.leaves[out],
                     ("examples_dropped",),
-                    f"of {n} examples, {what} get a gradient{at_line(node)}",
+                    f"of {n} examples, the gradient has {what}{at_line(node)}",
                     0.6,
                 )
     return found
@@ -118,6 +133,17 @@ def kind(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
     if case.size is None:
         return ("examples_dropped", "timesteps_truncated"), "examples or time steps"
     return ("timesteps_truncated", "shared_weight_missed", "examples_dropped"), "positions"
+
+
+def heads(tape: Tape, node: Node, position: int) -> list[int]:
+    """Axes of a stack of products that the way back to this array, no parameter, sums over."""
+    if node.prim != "dot_general" or len(tape.shape(node.outs[0])) < 3:
+        return []
+    if leaf_source(tape, node.ins[position]) is not None:
+        return []
+    letters = dot_letters(node.params, *(np.ndim(tape.values[v]) for v in node.ins))
+    own = (letters.left, letters.right)[position]
+    return [i for i, c in enumerate(letters.out) if c not in own]
 
 
 def summed_axes(tape: Tape, node: Node, position: int) -> list[int]:
@@ -176,14 +202,18 @@ def _repetitions(case: Case, node: Node) -> dict:
         sets = {**inner, **_windows(n), **kept_sets(n), **_of_every_round(n, case.size)}
         for what, keep in distinct(sets).items():
             said = words
-            if noun == "examples" and what.startswith("the first") and keep.sum() < n - 1:
+            if (
+                noun == "examples"
+                and what.startswith(("the first", "only the first"))
+                and keep.sum() < n - 1
+            ):
                 said = ("unknown", *words, "path_dropped")  # whoever forgets some, forgets the last
             if not keep[k]:
                 found["repetition", p, what] = Variant(
                     lambda c, p=p: scaled_edge(p, 0.0),
                     tape.leaves[node.ins[p]],
                     ONE_OF_SEVERAL if what in inner else said,
-                    f"of {n} {noun}, {what} are followed back{at_line(node)}",
+                    f"of {n} {noun}, the way back has {what}{at_line(node)}",
                     0.7,
                 )
     return found
@@ -201,10 +231,14 @@ def distinct(sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _windows(n: int) -> dict[str, np.ndarray]:
     """The last few repetitions, and chunks between which the gradient is cut."""
     index = np.arange(n)
-    last = {f"the last {k}": index >= n - k for k in range(1, min(n, 9))}
-    first = {f"the first {k}": index < k for k in range(1, min(n, 9))}
-    chunks = {f"all but every {k}th": index % k != 0 for k in range(2, min(n, 9))}
+    last = {_several("last", k): index >= n - k for k in range(1, min(n, 9))}
+    first = {_several("first", k): index < k for k in range(1, min(n, 9))}
+    chunks = {f"all but number 1, {k + 1}, ...": index % k != 0 for k in range(2, min(n, 9))}
     return {**last, **first, **chunks}
+
+
+def _several(which: str, k: int) -> str:
+    return f"the {which} {k}" if k > 1 else f"only the {which} one"
 
 
 def _inner(operands: list[int | None]) -> dict[str, np.ndarray]:

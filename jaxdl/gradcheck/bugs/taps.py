@@ -70,10 +70,17 @@ def _read(case: Case, node: Node, p: int) -> dict:
         text = f"the windows of an array are read {places(move)} from the right place"
         text += f" on the way back{at_line(node)}"
         rule = replaced(node, p, ins=moved)
+        words = WORDS[::-1] if _takes_one(cut, move) else WORDS  # such as the mask of a layer
         found["moved", p, move] = Variant(
-            lambda c, rule=rule: rule, tape.leaves[node.ins[p]], WORDS, text, 0.65
+            lambda c, rule=rule: rule, tape.leaves[node.ins[p]], words, text, 0.65
         )
     return found
+
+
+def _takes_one(cut: Node, move: tuple[int, ...]) -> bool:
+    """Does the slice take one place along the axes of a move?"""
+    begins, ends = cut.params["start_indices"], cut.params["limit_indices"]
+    return all(b - a == 1 for a, b, step in zip(begins, ends, move, strict=True) if step)
 
 
 def moves(tape: Tape, cut: Node) -> list[tuple[int, ...]]:
