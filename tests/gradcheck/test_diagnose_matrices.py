@@ -54,7 +54,13 @@ def whitened(p, x, y, bug=""):
     rest = jnp.swapaxes(x[None] - p["m"][:, None], 1, 2)
     e = jax.lax.linalg.triangular_solve(factor, rest, left_side=True, lower=True)
     inverse = stop(jnp.linalg.inv(factor))
-    back = {"turned": jnp.swapaxes(inverse, 1, 2), "unsolved": jnp.asarray(EYE)}
+    diagonal = stop(factor) * jnp.asarray(EYE)
+    back = {
+        "turned": jnp.swapaxes(inverse, 1, 2),
+        "unsolved": jnp.asarray(EYE),
+        "diagonal": jnp.linalg.inv(diagonal),
+        "negated": jnp.linalg.inv(2 * diagonal - stop(factor)),
+    }
     if bug:
         e = as_if(e, back[bug] @ (rest - stop(rest)) + inverse @ (stop(rest) - factor @ stop(e)))
     weights = jnp.exp(-0.5 * jnp.sum(e**2, axis=1))
@@ -101,6 +107,8 @@ TABLE = {
     "a determinant without the diagonal": (shape, "bare", ROOT, "clip_or_eps_ignored"),
     "a factor for its transpose": (whitened, "turned", GAUSS, "transpose"),
     "a factor's adjoint not solved": (whitened, "unsolved", GAUSS, "stale_operand"),
+    "a factor's adjoint, its diagonal alone": (whitened, "diagonal", GAUSS, "path_dropped"),
+    "a sign in the substitution": (whitened, "negated", GAUSS, "sign"),
     "a matrix on the wrong side": (shape, "side", ROOT, "transpose"),
     "a matrix not transposed": (shape, "transposed", ROOT, "transpose"),
     "the scale of a normalisation": (layer_norm, "whole", NORM, "path_dropped"),

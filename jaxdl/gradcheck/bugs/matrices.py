@@ -160,6 +160,11 @@ def _triangular(case: Case, node: Node) -> dict:
     left = factor if params["left_side"] else np.swapaxes(factor, -1, -2)
     solved = "the adjoint system is solved with the factor, not with its transpose,"
     unsolved = "the adjoint system is not solved"
+    diagonal = left * np.eye(left.shape[-1])
+    others = {  # substitution by hand, row by row
+        ("path_dropped", "stale_operand", "unknown"): (diagonal, "the factor's diagonal alone"),
+        ("sign", "unknown"): (2 * diagonal - left, "the rest of the factor negated"),
+    }
     found: dict = {}
     for to in dict.fromkeys((tuple(moving), *((p,) for p in moving))):
         cost = 0.5 if len(to) == len(moving) else 0.6
@@ -167,6 +172,11 @@ def _triangular(case: Case, node: Node) -> dict:
             lambda ct: np.linalg.solve(left, ct), to, ("transpose",), solved, cost
         )
         found["no solve", to] = variant(lambda ct: ct, to, UNSOLVED, unsolved, cost)
+        for words, (matrix, text) in others.items():
+            found[text, to] = variant(
+                lambda ct, matrix=matrix: np.linalg.solve(np.swapaxes(matrix, -1, -2), ct),
+                to, words, f"the adjoint system is solved with {text}", cost,
+            )  # fmt: skip
     return found
 
 
