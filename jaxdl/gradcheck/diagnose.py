@@ -6,6 +6,7 @@ those that hold, the cheapest description stands first. If no single bug explain
 the best explanation of one leaf is taken for granted and the search goes on from there.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -395,7 +396,10 @@ def _finding(accepted: Accepted, cases: list[Case], names: list[str]) -> Finding
     words = list(dict.fromkeys(words))
     words += nearby.words(cases[0].tape, best.where, tuple(words))
     leaves = tuple(names[i] for i in bits(best.leaves))
-    text = f"{', '.join(leaves)}: {best.name.text}."
+    said = re.sub(
+        r"leaf number (\d+)", lambda n: f"the parameter {names[int(n[1])]}", best.name.text
+    )
+    text = f"{', '.join(leaves)}: {said}."
     return Finding(words[0], tuple(words[1:]), leaves, text, best.residual)
 
 

@@ -142,6 +142,21 @@ def summed(p, x, y, bug=""):
     return jnp.mean((h - y) ** 2)
 
 
+def gated(p, x, y, bug=""):
+    """An array that an activation uses twice; all that comes back to it is half too much."""
+    z = x @ p["w"] + p["b"]
+    z = as_if(z, 1.5 * z) if bug else z
+    return jnp.mean(((z * jax.nn.sigmoid(z)) @ p["v"] - y) ** 2)
+
+
+def delayed(p, x, y, bug=""):
+    """A filter of three numbers, whose gradient is stored the wrong way round."""
+    k = p["k"]
+    k = as_if(k, k[::-1]) if bug else k
+    z = sum(k[j] * x[:, j : j + 6] for j in range(3))
+    return jnp.mean((jnp.tanh(z) @ p["v"] - y) ** 2)
+
+
 def counted(p, x, y, bug=""):
     """Counts whose rate is exp z, with the gradient by the rate."""
     z = x @ p["w"]
@@ -181,6 +196,13 @@ BUGS = {
         counted, named("w", (3, 4)), draw((6, 3), (6,), seed=1), (0, 1),
         "activation_derivative_missing", "path_dropped",
     ),
+    "a factor on all uses of a sum": (
+        gated, named("wbv", (3, 4), (4,), (4,)), draw((6, 3), (6,), seed=1), None,
+        "scale", None,
+    ),
+    "a filter of numbers, stored in reverse": (
+        delayed, named("kv", (3,), (6,)), draw((5, 8), (5,), seed=1), (0, 1), "conv_flip", None,
+    ),
     "the sign of all uses of a sum": (squared, *SUM, "sign", "scale"),
     "a skip over two steps": (skipping, *CHAIN, "path_dropped", "stale_operand"),
     "a density without its constant": (gelu, *LAYER, "activation_derivative_wrong", "scale"),
@@ -196,7 +218,8 @@ BUGS = {
 def test_the_first_word_is_the_one_that_is_meant(case):
     loss, params, args, batch, cause, other = BUGS[case]
     (found,) = findings(loss, of(loss, "wrong"), params, args, batch=batch)
-    assert found.cause == cause and other in found.equivalent, found
+    assert found.cause == cause, found
+    assert other in found.equivalent if other else "wrong" not in str(found.equivalent), found
 
 
 def size(z):

@@ -408,7 +408,7 @@ def feeds_layer(tape: Tape, node: Node) -> bool:
 
 def _array(tape: Tape, var: int) -> str:
     place = made(tape, var)
-    return "a parameter" if place.startswith("of parameter") else f"the array {place}"
+    return "a parameter" if place.startswith("of leaf") else f"the array {place}"
 
 
 def is_shared(tape: Tape, leaf: int) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jaxdl.gradcheck.bugs import edges
 from jaxdl.gradcheck.bugs.uses import MOST_USERS, scaled, some_uses
+from jaxdl.gradcheck.coefficients import close
 from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.structure import line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
@@ -46,14 +47,22 @@ class Some(NamedTuple):
         self, case: Case, made: Node, user: Node, position: int, cs: Sequence[float], ms: Sequence
     ) -> Name | None:
         """The name that one edge with this coefficient would have, at a higher price."""
+        if len(self.users) == self.count:
+            return of_all(case, made, cs, ms)
         given = edges.name(case, user, position, cs, ms)
         if given is None:
             return None
-        if len(self.users) == self.count:
-            return given
         text = f"{given.text} (as for {len(self.users)} of {self.count} uses of the array made at "
         words = given.words if "scale" not in given.words else (*given.words, "unknown")
         return Name(words, f"{text}{line(made) or 'the start'})", given.cost + 0.3)
+
+
+def of_all(case: Case, made: Node, cs: Sequence[float], ms: Sequence) -> Name | None:
+    """The name of a common coefficient of all that comes back to what a node makes."""
+    if not all(close(c, 0.0) for c in cs):
+        return edges.name(case, made, None, cs, ms)
+    text = f"nothing comes back through the array made at {line(made)}"
+    return Name(("path_dropped",), text, 0.6)
 
 
 def hypotheses(case: Case, fits: Callable[[int], bool]) -> Iterator[Some]:

@@ -162,7 +162,7 @@ def _factors(case: Case, node: Node, p: int, reach: int) -> dict:
         return {}
     at = at_line(node)
     factor = leaf_source(tape, node.ins[1 - p])
-    place = made(tape, node.ins[1 - p]) if factor is None else f"of parameter leaf {factor}"
+    place = made(tape, node.ins[1 - p]) if factor is None else f"of leaf number {factor}"
     which = "a factor" if place == f"made{at}" else f"the factor {place}"
     text = f"{which} is left out on the way back{at}"
     data = not tape.active[node.ins[1 - p]]

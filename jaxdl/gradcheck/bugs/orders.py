@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxdl.gradcheck.bugs.algebra import finished
 from jaxdl.gradcheck.hypotheses import Case, Variant
+from jaxdl.gradcheck.replay.filters import is_filter
 from jaxdl.gradcheck.replay.structure import bits
+from jaxdl.gradcheck.replay.tape import Tape
 from jaxdl.gradcheck.selectors import Selector
 
 LONGEST = 256
@@ -32,12 +34,17 @@ class Rearranged(NamedTuple):
         if case.tape.shape(case.tape.raw[self.leaf])[self.axis] != len(self.order):
             return []
         order, axis = list(self.order), self.axis
-        words, text = self.said(len(case.tape.shape(case.tape.raw[self.leaf])))
+        words, text = self.said(case.tape)
         rule = finished(lambda ct: np.take(ct, order, axis))
         return [(self.leaf, Variant(rule, 1 << self.leaf, words, text, 1.2))]
 
-    def said(self, rank: int) -> tuple[tuple[str, ...], str]:
+    def said(self, tape: Tape) -> tuple[tuple[str, ...], str]:
         """Words and text."""
+        rank = len(tape.shape(tape.raw[self.leaf]))
+        if self.order[::-1] == tuple(range(len(self.order))) and is_filter(
+            tape, self.leaf, self.axis
+        ):
+            return ("conv_flip",), f"the gradient is flipped along axis {self.axis}"
         moved = [i for i, k in enumerate(self.order) if i != k]
         along = "the last axis" if self.axis == rank - 1 else f"axis {self.axis}"
         if swaps_blocks(self.order):

@@ -15,7 +15,7 @@ from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import add_to, by_position
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
-from jaxdl.gradcheck.replay.tape import Node
+from jaxdl.gradcheck.replay.tape import Node, Tape
 
 EXACT = 1e-9
 
@@ -28,14 +28,16 @@ def family(case: Case, node: Node) -> dict:
     theta, found = np.asarray(tape.values[tape.raw[leaf]]), {}
     flat = is_bias(tape, leaf) or theta.ndim < 2
     for other in range(len(tape.raw)):
-        slopes = slopes_at(case, other, theta) if is_penalised(tape, other) else None
-        if slopes is None or _is_multiple(slopes, theta) or _is_multiple(slopes, np.sign(theta)):
+        if not is_penalised(tape, other) or _is_fitted(case, other):
+            continue
+        slopes = slopes_at(case, other, theta)
+        if slopes is None:
             continue
         found["penalty of", other] = Variant(
             finished(lambda ct, slopes=slopes: ct + slopes),
             1 << leaf,
             ("l2_on_bias",) if flat else ("l2_on_bias", "l2_scaled"),
-            f"the penalty that the loss puts on parameter leaf {other} is put on this leaf as well",
+            f"the penalty that the loss puts on leaf number {other} is put on this leaf as well",
             0.8,
         )
     return found
@@ -55,20 +57,24 @@ def slopes_at(case: Case, leaf: int, theta: np.ndarray) -> np.ndarray | None:
 
 def slopes_of(case: Case, leaf: int, x: np.ndarray) -> np.ndarray:
     """The gradient of the penalties on a leaf, with other numbers in it."""
-    tape, nodes = case.tape, sorted(penalty_nodes(case.tape))
+    tape, nodes = case.tape, penalty_nodes(case.tape)
     values = list(tape.values)
     values[tape.raw[leaf]] = values[tape.inputs[leaf]] = x
     cts: dict[int, np.ndarray] = {}
     with np.errstate(all="ignore"):
-        for index in nodes:
-            node = tape.nodes[index]
+        changed = {tape.inputs[leaf]}
+        for node in (tape.nodes[i] for i in serving(tape)):
+            if not changed & set(node.ins):
+                continue
+            changed |= set(node.outs)
             outs = node.outputs([values[v] for v in node.ins])
             for var, out in zip(node.outs, outs, strict=True):
                 values[var] = out
-                if any(n not in nodes for n, _ in tape.users(var)):
-                    cts[var] = case.base.ct(var)
+        for var in (v for i in nodes for v in tape.nodes[i].outs):
+            if any(n not in nodes for n, _ in tape.users(var)):
+                cts[var] = case.base.ct(var)
         other = replace(tape, values=values, memo={})
-        for index in reversed(nodes):
+        for index in sorted(nodes, reverse=True):
             node = other.nodes[index]
             ct = cts.get(node.outs[0]) if node.opaque is None else None
             for p, c in by_position(other, node, ct) if ct is not None else ():
@@ -76,7 +82,22 @@ def slopes_of(case: Case, leaf: int, x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(cts.get(tape.inputs[leaf], 0.0), np.shape(x))
 
 
-def _is_multiple(one: np.ndarray, other: np.ndarray) -> bool:
-    """Is one array the other times a number?"""
-    scale = np.sum(one * other) / max(np.sum(other * other), 1e-300)
-    return bool(np.all(np.abs(one - scale * other) <= EXACT * np.max(np.abs(one), initial=0.0)))
+def serving(tape: Tape) -> list[int]:
+    """All nodes that the penalties are made by, such as the comparisons of a piecewise one."""
+    if "serving" not in tape.memo:
+        found, stack = set(), list(penalty_nodes(tape))
+        while stack:
+            index = stack.pop()
+            if index not in found:
+                found.add(index)
+                makers = (tape.producer[v] for v in tape.nodes[index].ins)
+                stack += [made for made in makers if made is not None]
+        tape.memo["serving"] = sorted(found - set(range(len(tape.raw))))
+    return tape.memo["serving"]
+
+
+def _is_fitted(case: Case, leaf: int) -> bool:
+    """Is f′ a multiple of θ or of sign θ, for which `algebra` finds the strength?"""
+    own = np.asarray(case.tape.values[case.tape.raw[leaf]])
+    once, doubled = slopes_of(case, leaf, own), slopes_of(case, leaf, 2 * own)
+    return any(np.allclose(doubled, k * once, rtol=EXACT, atol=0) for k in (1, 2))

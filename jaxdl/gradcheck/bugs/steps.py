@@ -80,7 +80,10 @@ def _variants(case: Case, node: Node, members: list[int], p: int) -> dict:
 
 
 def _taps_each(owners: list[int | None]) -> int:
-    """Of filters in several layers, one after the other: how many taps each has; else 0."""
+    """Of filters that are leaves of their own, one after the other: how many taps each has; else 0.
+
+    One leaf for all is one filter with all of these taps.
+    """
     k = owners.count(owners[0])
     alike = owners == [owners[i - i % k] for i in range(len(owners))]
     return k if alike and None not in owners else 0

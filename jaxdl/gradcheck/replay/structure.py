@@ -1,5 +1,6 @@
 """What parts of a tape are for: penalties, masks, biases, recurrences, elementwise chains."""
 
+import itertools
 import os
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -158,12 +159,12 @@ def is_penalised(tape: Tape, leaf: int) -> bool:
 
 
 def is_penalty(tape: Tape, term: int) -> bool:
-    """Is it a norm of parameters, Σ (a θ² + b |θ|), on some of their entries, or a smooth one?
+    """Is it a norm of parameters on some of their entries, Σ (a θ² + b |θ|) or Σ √(θ² + ε)?
 
-    Its gradient on every leaf, or on what is looked up of it, is made of θ and sign(θ) alone, and
-    its value at −θ and 2θ is what the norm gives: log σ of a single σ has such a gradient, too,
-    but is no norm. Strengths of the entries count as 1. Of a smooth one, such as Σ √(θ² + ε), see
-    `_is_smooth`.
+    The gradient of the first on every leaf, or on what is looked up of it, is made of θ and sign(θ)
+    alone, and its value at −θ and 2θ is what the norm gives: log σ of a single σ has such a
+    gradient, too, but is no norm. Strengths of the entries count as 1. For the others see
+    `_is_even_and_grows`.
     """
     cts = {term: np.ones(tape.shape(term))}
     made = tape.producer[term]
@@ -182,20 +183,38 @@ def is_penalty(tape: Tape, term: int) -> bool:
         for p, c in by_position(tape, node, ct):
             add_to(cts, node.ins[p], c)
     slopes = [(tape.values[v], cts[v]) for v in (*ends, *tape.raw) if v in cts]
-    if not all(_shrinks(theta, slope) for theta, slope in slopes):
-        return _is_smooth(tape, term, slopes)
     along = float(sum(np.sum(theta * slope) for theta, slope in slopes))
-    return _grows_like_a_norm(tape, term, along)
+    fits = all(_shrinks(theta, slope) for theta, slope in slopes)
+    return (fits and _grows_like_a_norm(tape, term, along)) or _is_even_and_grows(tape, term)
 
 
-def _is_smooth(tape: Tape, term: int, slopes: list) -> bool:
-    """Is it a sum of functions of single entries that are even and grow with |θ|?"""
-    nodes = (tape.nodes[i] for i in ancestors(tape, [term]))
-    alone = (n.prim in ELEMENTWISE or n.prim in PLUMBING or n.prim == "reduce_sum" for n in nodes)
-    if not all(alone) or not all(np.all(theta * slope >= 0) for theta, slope in slopes):
+FAR = 64.0
+
+
+def _is_even_and_grows(tape: Tape, term: int) -> bool:
+    """Is it Σ f(θᵢ), with f even, smallest at 0 and, far from there, growing at least like |θ|?
+
+    A logarithm of |θ|, of θ² + ε or of 1 + θ² grows more slowly: it is that of a scale in a
+    likelihood.
+    """
+    if not all(_keeps_places(tape, tape.nodes[i]) for i in ancestors(tape, [term])):
         return False
-    half, here, mirrored, double = (at_multiple(tape, term, t) for t in (0.5, 1.0, -1.0, 2.0))
-    return abs(mirrored - here) <= 1e-8 * abs(here) and half < here < double
+    near = [at_multiple(tape, term, t) for t in (0.0, 1 / FAR, 0.5, 1.0)]
+    zero, here, mirrored = near[0], near[-1], at_multiple(tape, term, -1.0)
+    far, farther = (at_multiple(tape, term, t) - zero for t in (FAR, 2 * FAR))
+    even = abs(mirrored - here) <= 1e-8 * abs(here)
+    grows = all(a < b for a, b in itertools.pairwise(near))
+    return bool(even and grows and np.isfinite(farther) and farther >= 1.9 * far > 0)
+
+
+def _keeps_places(tape: Tape, node: Node) -> bool:
+    """Does it add up entries, or act on each alone, in the place of the parameter that it is of?"""
+    if node.prim in ("reduce_sum", "copy") or np.size(tape.values[node.outs[0]]) == 1:
+        return True
+    shape = tape.shape(node.outs[0])
+    moving = [node.ins[p] for p in tape.moving(node)]
+    same = all(tape.shape(v) == shape for v in moving)
+    return node.prim in ELEMENTWISE and same and len(bits(tape.leaves[node.outs[0]])) == 1
 
 
 def _shrinks(theta, slope) -> bool:
@@ -406,13 +425,13 @@ def unwrapped(
 
 
 def made(tape: Tape, var: int) -> str:
-    """Where an array comes from, in words."""
+    """Where an array comes from, in words; "leaf number 2" becomes the leaf's path in a finding."""
     index = tape.producer[var]
     place = "" if index is None else line(tape.nodes[index])
     if place:
         return f"made at {place}"
     leaf = leaf_source(tape, var)
-    return "of the input" if leaf is None else f"of parameter leaf {leaf}"
+    return "of the input" if leaf is None else f"of leaf number {leaf}"
 
 
 @lru_cache(maxsize=256)
