@@ -14,10 +14,9 @@ from jaxdl.gradcheck.replay.structure import at_line
 from jaxdl.gradcheck.replay.tape import Node
 
 WRONG = ("activation_derivative_wrong",)
-UNNAMED: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("its own value", "sigmoid"), ("unknown", *WRONG, "stale_operand")
-)
-"""Factors that are no derivative of an activation: the mistake has no word."""
+UNNAMED = ("unknown", *WRONG, "stale_operand")
+WORDS = {"its own value": UNNAMED, "sigmoid": UNNAMED, "step": ("relu_mask_wrong", *WRONG)}
+"""Of factors that are no derivative of an activation, or the mask of a ReLU; else `WRONG`."""
 
 BY_EXP = ("activation_derivative_missing", "path_dropped", "unknown")
 
@@ -72,7 +71,7 @@ def family(case: Case, node: Node) -> dict:
         inverse = np.exp(-v)
     found = {
         name: Variant(
-            lambda c, k=k: times(k), tape.leaves[out], UNNAMED.get(name, WRONG),
+            lambda c, k=k: times(k), tape.leaves[out], WORDS.get(name, WRONG),
             f"the gradient is multiplied by {name} once too often{at}", 0.8,
         )
         for name, k in factors.items()
