@@ -157,6 +157,13 @@ def delayed(p, x, y, bug=""):
     return jnp.mean((jnp.tanh(z) @ p["v"] - y) ** 2)
 
 
+def masked_twice(p, x, y, bug=""):
+    """A tanh whose gradient goes through the mask of a ReLU as well."""
+    z = x @ p["w"]
+    z = as_if(z, stop((z > 0) * 1.0) * z) if bug else z
+    return jnp.mean((jnp.tanh(z) @ p["v"] - y) ** 2)
+
+
 def counted(p, x, y, bug=""):
     """Counts whose rate is exp z, with the gradient by the rate."""
     z = x @ p["w"]
@@ -202,6 +209,9 @@ BUGS = {
     ),
     "a filter of numbers, stored in reverse": (
         delayed, named("kv", (3,), (6,)), draw((5, 8), (5,), seed=1), (0, 1), "conv_flip", None,
+    ),
+    "one ReLU mask too many": (
+        masked_twice, *LAYER, "relu_mask_wrong", "activation_derivative_wrong",
     ),
     "the sign of all uses of a sum": (squared, *SUM, "sign", "scale"),
     "a skip over two steps": (skipping, *CHAIN, "path_dropped", "stale_operand"),
