@@ -88,8 +88,13 @@ def test_a_penalty_of_two_leaves_is_on_none():
     def coupled(p, x):
         return jnp.mean(x @ p["u"]) + jnp.sum((p["u"] * p["v"]) ** 2)
 
-    p = {"u": P["b"][:4], "v": P["b"][1:]}
+    p = {"u": P["b"][:4], "v": 2 * P["b"][:4] + 0.01}
     assert not penalty_nodes(trace(coupled, p, (X,)))
+
+    def product(p, x):
+        return jnp.mean(x @ p["u"]) + p["u"] @ p["v"]
+
+    assert not penalty_nodes(trace(product, p, (X,)))
 
 
 def test_a_piecewise_penalty_at_other_numbers_is_on_the_right_piece():

@@ -209,12 +209,18 @@ def _is_even_and_grows(tape: Tape, term: int) -> bool:
 
 def _keeps_places(tape: Tape, node: Node) -> bool:
     """Does it add up entries, or act on each alone, in the place of the parameter that it is of?"""
-    if node.prim in ("reduce_sum", "copy") or np.size(tape.values[node.outs[0]]) == 1:
+    out, moving = node.outs[0], {node.ins[p] for p in tape.moving(node)}
+    total = np.size(tape.values[out]) == 1
+    if total and node.prim in SUMS:
         return True
-    shape = tape.shape(node.outs[0])
-    moving = [node.ins[p] for p in tape.moving(node)]
-    same = all(tape.shape(v) == shape for v in moving)
-    return node.prim in ELEMENTWISE and same and len(bits(tape.leaves[node.outs[0]])) == 1
+    if len(bits(tape.leaves[out])) > 1:
+        return False
+    if node.prim == "dot_general":
+        return total and len(moving) == 1  # θ · θ
+    if node.prim in PLUMBING:
+        return node.prim == "copy" or total
+    same = all(tape.shape(v) == tape.shape(out) for v in moving)
+    return node.prim == "reduce_sum" or (node.prim in ELEMENTWISE and same)
 
 
 def _shrinks(theta, slope) -> bool:
