@@ -98,6 +98,10 @@ def serving(tape: Tape) -> list[int]:
 
 def _is_fitted(case: Case, leaf: int) -> bool:
     """Is f′ a multiple of θ or of sign θ, for which `algebra` finds the strength?"""
-    own = np.asarray(case.tape.values[case.tape.raw[leaf]])
-    once, doubled = slopes_of(case, leaf, own), slopes_of(case, leaf, 2 * own)
-    return any(np.allclose(doubled, k * once, rtol=EXACT, atol=0) for k in (1, 2))
+    key = ("fitted penalty", leaf)
+    if key not in case.memo:
+        own = np.asarray(case.tape.values[case.tape.raw[leaf]])
+        once, doubled = slopes_of(case, leaf, own), slopes_of(case, leaf, 2 * own)
+        close = (np.allclose(doubled, k * once, rtol=EXACT, atol=0) for k in (1, 2))
+        case.memo[key] = any(close)
+    return case.memo[key]

@@ -21,6 +21,8 @@ COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "is_finite", "not"}
 RANDOM = ("random", "threefry")
 FARTHEST = 64
 """Steps that a mask is followed back."""
+FAR = 64.0
+"""So many times larger, parameters are far from 0."""
 
 
 def line(node: Node) -> str:
@@ -186,9 +188,6 @@ def is_penalty(tape: Tape, term: int) -> bool:
     along = float(sum(np.sum(theta * slope) for theta, slope in slopes))
     fits = all(_shrinks(theta, slope) for theta, slope in slopes)
     return (fits and _grows_like_a_norm(tape, term, along)) or _is_even_and_grows(tape, term)
-
-
-FAR = 64.0
 
 
 def _is_even_and_grows(tape: Tape, term: int) -> bool:
