@@ -304,10 +304,15 @@ def _shifts(case: Case, node: Node) -> dict:
                 lambda c, p=p, move=move, wrap=wrap: _shift_rule(p, move, wrap),
                 tape.leaves[node.ins[p]],
                 words,
-                f"the gradient is shifted by {move}{at_line(node)}",
+                f"the gradient is shifted by {along_axes(move)}{at_line(node)}",
                 0.7,
             )
     return found
+
+
+def along_axes(move: dict[int, int]) -> str:
+    """A move in words, such as "1 along axis 0"."""
+    return ", ".join(f"{step} along axis {axis}" for axis, step in move.items())
 
 
 def _takes_one(tape: Tape, node: Node, position: int, move: dict[int, int]) -> bool:
