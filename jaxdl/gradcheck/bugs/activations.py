@@ -260,9 +260,9 @@ def _skipped(tape: Tape, node: Node, region: Region) -> tuple[tuple[str, ...], s
         words = ("relu_mask_wrong", "activation_derivative_missing", "clip_or_eps_ignored")
         return words, text, 0.8
     if not is_linear(tape, node):  # one function of several has no derivative
-        words = ("activation_derivative_wrong", "activation_derivative_missing", "path_dropped")
+        words = (*WRONG, "activation_derivative_missing", "path_dropped")
         return ("unknown", *words), text, 0.8
-    return ("unknown", "activation_derivative_wrong", "path_dropped"), text, 0.8
+    return ("unknown", *WRONG, "path_dropped"), text, 0.8
 
 
 def scaled_copy(tape: Tape, var: int, later: int) -> bool:

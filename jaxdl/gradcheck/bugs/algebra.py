@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.coefficients import along, close, law, written
 from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
 from jaxdl.gradcheck.replay.filters import has_windows, is_filter, shift_words
+from jaxdl.gradcheck.replay.leaves import is_bias
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 

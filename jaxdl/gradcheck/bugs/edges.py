@@ -5,7 +5,6 @@ h = g + (c − 1) · (what comes through the edge). Edges in a row, with nothing
 between, give the same gradient and are one site.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -14,9 +13,14 @@ import numpy as np
 from jaxdl.gradcheck.coefficients import close, law, off_by_one, written
 from jaxdl.gradcheck.hypotheses import Case, Name, Variant
 from jaxdl.gradcheck.replay.backward import Rule, by_position
+from jaxdl.gradcheck.replay.leaves import (
+    is_bias,
+    is_shared,
+    repeats,
+    repetition,
+    times_used,
+)
 from jaxdl.gradcheck.replay.regions import inside
-from jaxdl.gradcheck.replay.rules.elementwise import SUMS
-from jaxdl.gradcheck.replay.rules.structural import PLUMBING, broadcast_axes
 from jaxdl.gradcheck.replay.structure import (
     at_line,
     bits,
@@ -268,48 +272,6 @@ def _batch(case, node, position, leaf, found, at) -> Name | None:
     return Name(words, text, 0.5)
 
 
-def repeats(tape: Tape, leaf: int) -> bool:
-    """Is the leaf repeated along new axes in its (only) use?"""
-    var = tape.inputs[leaf]
-    users = tape.users(var)
-    while len(users) == 1:
-        node = tape.nodes[users[0][0]]
-        if len(tape.moving(node)) > 1:
-            return False
-        if np.size(tape.values[node.outs[0]]) > np.size(tape.values[var]):
-            return True
-        users = tape.users(node.outs[0])
-    return False
-
-
-def is_bias(tape: Tape, leaf: int) -> bool:
-    """Is every use of the leaf, outside penalties, an addition after repetition?"""
-    penalties = penalty_nodes(tape)
-    stack, adds, others = [tape.inputs[leaf]], 0, 0
-    while stack:
-        for index, _ in tape.users(stack.pop()):
-            node = tape.nodes[index]
-            if index in penalties:
-                continue
-            if len(tape.moving(node)) == 1 and node.prim in (
-                "broadcast_in_dim",
-                "reshape",
-                "squeeze",
-                "copy",
-                "transpose",
-                "slice",
-                "index",
-                "mul",
-                "convert_element_type",
-            ):
-                stack.append(node.outs[0])
-            elif node.prim in SUMS:
-                adds += 1
-            else:
-                others += 1
-    return adds > 0 and others == 0
-
-
 def _bias(case, node, position, leaf, found, at) -> Name | None:
     """A bias leaf off by the size of some of the axes it is repeated along."""
     if leaf is None or not is_bias(case.tape, leaf) or found.power or close(found.factor, 0.0):
@@ -323,27 +285,12 @@ def _bias(case, node, position, leaf, found, at) -> Name | None:
     return None
 
 
-def repetition(tape: Tape, leaf: int) -> list[int]:
-    """Sizes (and their products) of the axes along which a bias is repeated."""
-    users, sizes = tape.users(tape.inputs[leaf]), []
-    while users:
-        node = tape.nodes[users[0][0]]
-        if len(tape.moving(node)) > 1:
-            break
-        if node.prim == "broadcast_in_dim":
-            axes = broadcast_axes(node.params, tape.shape(node.ins[0]))
-            sizes += [tape.shape(node.outs[0])[axis] for axis in axes]
-        users = tape.users(node.outs[0])
-    groups = [g for k in range(1, len(sizes) + 1) for g in itertools.combinations(sizes, k)]
-    return sorted({math.prod(group) for group in groups} - {1})
-
-
 def _zero(case, node, position, leaf, found, at) -> Name | None:
     if position is None or not close(found.factor, 0.0):
         return None
     tape = case.tape
     if leaf is not None:
-        if uses(tape, leaf) > 1 and node.index >= len(tape.raw):
+        if times_used(tape, leaf) > 1 and node.index >= len(tape.raw):
             text = f"one use of the leaf is left out{at}"
             words = ("shared_weight_missed", "path_dropped")
             return Name(words if is_shared(tape, leaf) else words[::-1], text, 0.5)
@@ -411,21 +358,6 @@ def _array(tape: Tape, var: int) -> str:
     return "a parameter" if place.startswith("of leaf") else f"the array {place}"
 
 
-def is_shared(tape: Tape, leaf: int) -> bool:
-    """Are all uses of the leaf products or look-ups, as of a weight that layers share?"""
-    stack, found = [tape.inputs[leaf]], True
-    while stack:
-        for index, _ in tape.users(stack.pop()):
-            node = tape.nodes[index]
-            if index in penalty_nodes(tape):
-                continue
-            if node.prim in PLUMBING:
-                stack.append(node.outs[0])
-            else:
-                found &= node.prim in ("dot_general", "conv_general_dilated", "gather")
-    return found
-
-
 def carries(tape: Tape, node: Node, position: int) -> bool:
     """Is this the one edge that hands a state of a loop on from turn to turn?"""
     turn = tape.turn[node.index]
@@ -439,16 +371,6 @@ def is_of_last_turn(tape: Tape, node: Node, position: int) -> bool:
     if made is None or count < 2 or len(tape.lines[tape.line(made)]) != count:
         return False
     return tape.turn[made.index] == tape.turn[node.index] - 1
-
-
-def uses(tape: Tape, leaf: int) -> int:
-    """How many uses of a leaf there are outside penalties."""
-    penalties = penalty_nodes(tape)
-    var = tape.inputs[leaf]
-    users = [n for n, _ in tape.users(var) if n not in penalties]
-    while len(users) == 1 and tape.nodes[users[0]].prim in PLUMBING:
-        users = [n for n, _ in tape.users(tape.nodes[users[0]].outs[0]) if n not in penalties]
-    return len(users)
 
 
 def _constant(case, node, found) -> str:

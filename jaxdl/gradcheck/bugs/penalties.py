@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from jaxdl.gradcheck.bugs.algebra import finished
-from jaxdl.gradcheck.bugs.edges import is_bias
 from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import add_to, by_position
+from jaxdl.gradcheck.replay.leaves import is_bias
 from jaxdl.gradcheck.replay.structure import is_penalised, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
 

@@ -56,54 +56,44 @@ def _along_axes(case: Case, node: Node) -> dict:
     out = node.outs[0]
     if node.opaque is not None or np.ndim(tape.values[out]) == 0:
         return {}
+    lengths = tape.shape(out)
+
+    def add(key, p, axis, words, text, cost, among=None):
+        """Every subset along an axis, or every one of some, on the way to operand p or to all."""
+        reach = tape.leaves[out if p is None else node.ins[p]]
+        for what, keep in telling_sets(case, out, axis).items():
+            if among is None or what in among:
+                found[key, p, axis, what] = Variant(
+                    lambda c, keep=keep: masked(p, axis, keep),
+                    reach, words, f"{text} has {what}{at_line(node)}", cost,
+                )  # fmt: skip
+
     for p in tape.moving(node):
         for axis in summed_axes(tape, node, p):
-            n = tape.shape(out)[axis]
-            for what, keep in telling_sets(case, out, axis).items():
-                words, noun = kind(case, node, n)
-                if node.prim == "broadcast_in_dim":  # of a bias, whose gradient is a sum
-                    words += ("bias_reduction_wrong",)
-                    in_time = has_state(tape, n) or has_state(tape, n - 1)  # the first sets it
-                    if noun == "positions" and not in_time:
-                        words = ("path_dropped", "shared_weight_missed", *words)
-                found["kept", p, axis, what] = Variant(
-                    lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
-                    tape.leaves[node.ins[p]],
-                    words,
-                    f"the sum over {n} {noun} has {what}{at_line(node)}",
-                    0.6,
-                )
+            words, noun = _of_a_sum(case, node, lengths[axis])
+            add("kept", p, axis, words, f"the sum over {lengths[axis]} {noun}", 0.6)
         for axis in heads(tape, node, p):
-            n = tape.shape(out)[axis]
-            for what, keep in telling_sets(case, out, axis).items():
-                if what in FORGOTTEN:
-                    found["heads", p, axis, what] = Variant(
-                        lambda c, p=p, axis=axis, keep=keep: masked(p, axis, keep),
-                        tape.leaves[node.ins[p]],
-                        HEADS,
-                        f"the sum over {n} uses of an array has {what}{at_line(node)}",
-                        0.75,
-                    )
+            text = f"the sum over {lengths[axis]} uses of an array"
+            add("heads", p, axis, HEADS, text, 0.75, FORGOTTEN)
     for axis in repeated_axes(tape, node):
-        for what, keep in telling_sets(case, out, axis).items():
-            found["repeated", axis, what] = Variant(
-                lambda c, axis=axis, keep=keep: masked(None, axis, keep),
-                tape.leaves[out],
-                REPEATED,
-                f"of {len(keep)} repetitions of an array, the way back has {what}{at_line(node)}",
-                0.8,
-            )
-    for axis, n in enumerate(tape.shape(out)):
+        text = f"of {lengths[axis]} repetitions of an array, the way back"
+        add("repeated", None, axis, REPEATED, text, 0.8)
+    for axis, n in enumerate(lengths):
         if n == case.size and n > 1:
-            for what, keep in telling_sets(case, out, axis).items():
-                found["through", axis, what] = Variant(
-                    lambda c, axis=axis, keep=keep: masked(None, axis, keep),
-                    tape.leaves[out],
-                    ("examples_dropped",),
-                    f"of {n} examples, the gradient has {what}{at_line(node)}",
-                    0.6,
-                )
+            text = f"of {n} examples, the gradient"
+            add("through", None, axis, ("examples_dropped",), text, 0.6)
     return found
+
+
+def _of_a_sum(case: Case, node: Node, n: int) -> tuple[tuple[str, ...], str]:
+    """Words and noun for what a parameter's gradient leaves out along an axis of this length."""
+    words, noun = kind(case, node, n)
+    if node.prim == "broadcast_in_dim":  # of a bias, whose gradient is a sum
+        words += ("bias_reduction_wrong",)
+        in_time = has_state(case.tape, n) or has_state(case.tape, n - 1)  # the first sets it
+        if noun == "positions" and not in_time:
+            words = ("path_dropped", "shared_weight_missed", *words)
+    return words, noun
 
 
 def repeated_axes(tape: Tape, node: Node) -> list[int]:

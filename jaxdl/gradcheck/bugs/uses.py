@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdl.gradcheck.bugs.dropped import flat
-from jaxdl.gradcheck.bugs.edges import is_shared, scaled_edge
+from jaxdl.gradcheck.bugs.edges import scaled_edge
 from jaxdl.gradcheck.bugs.subsets import loop_words
 from jaxdl.gradcheck.hypotheses import Case, Variant
 from jaxdl.gradcheck.replay.backward import by_position, shift
+from jaxdl.gradcheck.replay.leaves import is_shared
 from jaxdl.gradcheck.replay.rules.structural import PLUMBING
 from jaxdl.gradcheck.replay.structure import at_line, bits, line, penalty_nodes
 from jaxdl.gradcheck.replay.tape import Node, Tape
